@@ -1,0 +1,1 @@
+"""Network input and output that a waiting backend can be interrupted in."""
