@@ -1,0 +1,66 @@
+create table aos_auth.tenant (
+    tenant_id uuid not null default gen_random_uuid(),
+    name text not null,
+    display_name text,
+    is_active boolean not null default true,
+    created_at timestamptz not null default now(),
+    constraint tenant_pkey primary key (tenant_id),
+    constraint tenant_name_is_unique unique (name),
+    constraint tenant_name_is_not_empty check (name <> '')
+);
+comment on table aos_auth.tenant is 'An organisation. Every other row of pgAgentOS that belongs to a customer carries its tenant_id.';
+comment on column aos_auth.tenant.name is 'Short unique name, for example tech_corp.';
+comment on column aos_auth.tenant.display_name is 'Name shown to people.';
+comment on column aos_auth.tenant.is_active is 'False: no turn of this tenant starts.';
+
+create table aos_auth.role (
+    role_name text not null,
+    description text,
+    is_builtin boolean not null default false,
+    constraint role_pkey primary key (role_name),
+    constraint role_name_is_not_empty check (role_name <> '')
+);
+comment on table aos_auth.role is 'A named set of rights inside pgAgentOS, given to principals by role_grant and to agents by agent.role_name. Kept by the operator.';
+comment on column aos_auth.role.is_builtin is 'True for rows that CREATE EXTENSION made; pg_dump leaves them out.';
+
+create table aos_auth.principal (
+    principal_id uuid not null default gen_random_uuid(),
+    tenant_id uuid not null,
+    principal_type text not null default 'user',
+    display_name text,
+    db_role name,
+    external_id text,
+    is_active boolean not null default true,
+    created_at timestamptz not null default now(),
+    constraint principal_pkey primary key (principal_id, tenant_id),
+    constraint principal_belongs_to_a_tenant foreign key (tenant_id) references aos_auth.tenant (tenant_id),
+    constraint principal_type_is_known check (principal_type in ('user', 'service', 'agent')),
+    constraint principal_external_id_is_unique_in_its_tenant unique (tenant_id, external_id)
+);
+create unique index principal_db_role_is_unique_in_its_tenant on aos_auth.principal (tenant_id, db_role) where db_role is not null;
+comment on table aos_auth.principal is 'A person, a program or an agent that acts inside one tenant.';
+comment on column aos_auth.principal.principal_type is 'user, service or agent.';
+comment on column aos_auth.principal.db_role is 'The database role that this principal logs in with, if it has one of its own.';
+comment on column aos_auth.principal.external_id is 'The application''s own key for this principal.';
+
+create table aos_auth.role_grant (
+    principal_id uuid not null,
+    tenant_id uuid not null,
+    role_name text not null,
+    granted_at timestamptz not null default now(),
+    expires_at timestamptz,
+    constraint role_grant_pkey primary key (principal_id, tenant_id, role_name),
+    constraint role_grant_names_a_principal foreign key (principal_id, tenant_id)
+        references aos_auth.principal (principal_id, tenant_id) on delete cascade,
+    constraint role_grant_names_a_role foreign key (role_name) references aos_auth.role (role_name),
+    constraint role_grant_expires_after_it_was_granted check (expires_at > granted_at)
+);
+comment on table aos_auth.role_grant is 'Which principal has which role in its tenant, and until when.';
+
+insert into aos_auth.role (role_name, description, is_builtin)
+values ('agent', 'The role of an agent that names no other: the default skills.', true);
+
+select pg_catalog.pg_extension_config_dump('aos_auth.tenant', '');
+select pg_catalog.pg_extension_config_dump('aos_auth.role', 'where not is_builtin');
+select pg_catalog.pg_extension_config_dump('aos_auth.principal', '');
+select pg_catalog.pg_extension_config_dump('aos_auth.role_grant', '');

@@ -1,0 +1,86 @@
+create table aos_meta.setting (
+    name text not null,
+    value jsonb not null,
+    description text,
+    is_builtin boolean not null default false,
+    constraint setting_pkey primary key (name)
+);
+comment on table aos_meta.setting is 'Settings of the installation, edited by the operator with plain SQL.';
+comment on column aos_meta.setting.is_builtin is 'True while the row is as CREATE EXTENSION made it; pg_dump leaves such rows out.';
+
+create table aos_meta.provider (
+    provider text not null,
+    driver text not null,
+    base_url text not null,
+    secret_name text,
+    api_key_env text,
+    carrier text not null default 'wire',
+    options jsonb not null default '{}',
+    is_builtin boolean not null default false,
+    constraint provider_pkey primary key (provider),
+    constraint provider_driver_is_known check (driver in ('openai_chat', 'openai_responses', 'anthropic', 'gemini', 'ollama')),
+    constraint provider_carrier_is_known check (carrier in ('wire', 'sdk')),
+    constraint provider_base_url_is_http check (base_url ~ '^https?://[^/\s]+(/[^\s]*[^/\s])?$'),
+    constraint provider_options_are_an_object check (jsonb_typeof(options) = 'object'),
+    constraint provider_api_key_env_is_a_variable_name check (api_key_env ~ '^[A-Za-z_][A-Za-z0-9_]*$')
+);
+comment on table aos_meta.provider is 'A service that models are called at: one row a service, edited by the operator with plain SQL.';
+comment on column aos_meta.provider.driver is 'The wire that the service speaks: openai_chat, openai_responses, anthropic, gemini or ollama.';
+comment on column aos_meta.provider.base_url is 'Where it is, without a slash at the end, for example https://api.openai.com/v1.';
+comment on column aos_meta.provider.secret_name is 'Name of the stored secret that holds the key.';
+comment on column aos_meta.provider.api_key_env is 'Environment variable of the database server that holds the key, when no secret does.';
+comment on column aos_meta.provider.carrier is 'wire: the kernel''s own lean client. sdk: the vendor''s official Python package.';
+comment on column aos_meta.provider.options is 'Options of the driver, see docs/providers.md.';
+comment on column aos_meta.provider.is_builtin is 'True while the row is as CREATE EXTENSION made it; pg_dump leaves such rows out.';
+
+create table aos_meta.llm_model_registry (
+    model_id uuid not null default gen_random_uuid(),
+    model_name text not null,
+    provider text not null,
+    wire_name text,
+    driver text,
+    context_window integer not null,
+    max_output_tokens integer,
+    capabilities jsonb not null default '{"tools": true, "temperature": true}',
+    input_price numeric,
+    cached_input_price numeric,
+    cache_write_price numeric,
+    output_price numeric,
+    options jsonb not null default '{}',
+    is_active boolean not null default true,
+    is_builtin boolean not null default false,
+    constraint llm_model_registry_pkey primary key (model_id),
+    constraint model_name_is_unique unique (model_name),
+    constraint model_names_a_provider foreign key (provider) references aos_meta.provider (provider),
+    constraint model_driver_is_known check (driver in ('openai_chat', 'openai_responses', 'anthropic', 'gemini', 'ollama')),
+    constraint model_context_window_is_positive check (context_window > 0),
+    constraint model_max_output_tokens_is_positive check (max_output_tokens > 0),
+    constraint model_prices_are_not_negative check (input_price >= 0 and cached_input_price >= 0 and cache_write_price >= 0 and output_price >= 0),
+    constraint model_capabilities_are_an_object check (jsonb_typeof(capabilities) = 'object'),
+    constraint model_options_are_an_object check (jsonb_typeof(options) = 'object')
+);
+create index llm_model_registry_provider on aos_meta.llm_model_registry (provider);
+comment on table aos_meta.llm_model_registry is 'The models that personas can name.';
+comment on column aos_meta.llm_model_registry.model_name is 'Name by which personas find it, unique in the registry.';
+comment on column aos_meta.llm_model_registry.wire_name is 'The vendor''s name of the model, when it differs from model_name.';
+comment on column aos_meta.llm_model_registry.driver is 'Overrides the provider''s driver, for example openai_responses for one model of OpenAI.';
+comment on column aos_meta.llm_model_registry.context_window is 'Tokens of input and output together that the model takes.';
+comment on column aos_meta.llm_model_registry.max_output_tokens is 'Most tokens that one reply may have.';
+comment on column aos_meta.llm_model_registry.capabilities is 'What the model can do, for example {"tools": true, "reasoning": false, "temperature": true}.';
+comment on column aos_meta.llm_model_registry.input_price is 'US dollars for a million tokens of input.';
+comment on column aos_meta.llm_model_registry.cached_input_price is 'US dollars for a million tokens of input read from the vendor''s cache; null: as input_price.';
+comment on column aos_meta.llm_model_registry.cache_write_price is 'US dollars for a million tokens of input written to the vendor''s cache; null: as input_price.';
+comment on column aos_meta.llm_model_registry.output_price is 'US dollars for a million tokens of output.';
+comment on column aos_meta.llm_model_registry.options is 'Options of the driver for this model; they win over the provider''s.';
+comment on column aos_meta.llm_model_registry.is_active is 'False: no new turn uses it.';
+comment on column aos_meta.llm_model_registry.is_builtin is 'True while the row is as CREATE EXTENSION made it; pg_dump leaves such rows out.';
+
+insert into aos_meta.setting (name, value, description, is_builtin) values
+    ('max_model_calls', '10', 'Most model calls of one turn, where the agent does not say otherwise.', true),
+    ('history_turns', '20', 'How many earlier turns a model is shown, where the persona''s params do not say otherwise; null: all that fit its context window.', true),
+    ('approval_expires_after', '"7 days"', 'How long a person may take to approve a tool call.', true),
+    ('embedding_model', 'null', 'Name of the registered model that aos_meta.embed uses; null: session memory is searched by words only.', true);
+
+select pg_catalog.pg_extension_config_dump('aos_meta.setting', 'where not is_builtin');
+select pg_catalog.pg_extension_config_dump('aos_meta.provider', 'where not is_builtin');
+select pg_catalog.pg_extension_config_dump('aos_meta.llm_model_registry', 'where not is_builtin');
