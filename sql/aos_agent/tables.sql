@@ -62,16 +62,19 @@ create table aos_agent.message (
     message_id uuid not null default aos_core.new_id(),
     tenant_id uuid not null,
     conversation_id uuid not null,
+    run_id uuid,
     message_no bigint generated always as identity,
     created_at timestamptz not null default now(),
     content text not null,
     constraint message_pkey primary key (message_id, tenant_id),
-    constraint message_is_the_only_one_of_its_number unique (conversation_id, message_no, tenant_id),
     constraint message_belongs_to_a_conversation foreign key (conversation_id, tenant_id)
         references aos_agent.conversation (conversation_id, tenant_id) on delete cascade,
+    constraint message_belongs_to_a_turn foreign key (run_id, tenant_id) references aos_core.run (run_id, tenant_id),
     constraint message_is_not_empty check (content <> '')
 );
+create index message_conversation on aos_agent.message (conversation_id, run_id, message_no);
 comment on table aos_agent.message is 'What users said. The agent''s side of a conversation is in aos_core.step; aos_agent.transcript shows both.';
+comment on column aos_agent.message.run_id is 'The turn that answers it; null: the next turn will.';
 comment on column aos_agent.message.message_no is 'Order of the messages.';
 
 alter table aos_core.run add constraint run_belongs_to_a_conversation foreign key (conversation_id, tenant_id)

@@ -16,8 +16,6 @@ create table aos_core.run (
     persona_version_id uuid not null,
     started_at timestamptz not null default now(),
     finished_at timestamptz,
-    first_message_no bigint not null,
-    last_message_no bigint not null,
     turn_no integer not null,
     model_calls integer not null default 0,
     input_tokens integer not null default 0,
@@ -39,14 +37,11 @@ create table aos_core.run (
     constraint finished_runs_have_a_finish_time
         check ((status in ('completed', 'failed', 'cancelled')) = (finished_at is not null)),
     constraint failed_runs_have_an_error check ((status = 'failed') = (error is not null)),
-    constraint runs_answer_at_least_one_message check (last_message_no >= first_message_no),
     constraint run_counts_are_not_negative check (turn_no > 0 and model_calls >= 0 and input_tokens >= 0
         and output_tokens >= 0 and transcript_bytes >= 0 and cached_tokens between 0 and input_tokens)
 ) with (fillfactor = 80);
 comment on table aos_core.run is 'A turn: from the messages it answers to its answer. turn_id is run_id. Its steps are in aos_core.step.';
 comment on column aos_core.run.persona_version_id is 'The version of the persona that this turn keeps to its end.';
-comment on column aos_core.run.first_message_no is 'First of the user''s messages that this turn answers.';
-comment on column aos_core.run.last_message_no is 'Last of them; a message added later belongs to the next turn.';
 comment on column aos_core.run.turn_no is 'Number of the turn in its conversation, from 1.';
 comment on column aos_core.run.input_tokens is 'Tokens of input of all model calls, cached ones included.';
 comment on column aos_core.run.cached_tokens is 'The part of input_tokens that the vendor read from its cache.';

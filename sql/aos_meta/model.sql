@@ -1,0 +1,25 @@
+create function aos_meta.setting(name text) returns jsonb
+    language sql stable set search_path = pg_catalog, pg_temp
+return (select s.value from aos_meta.setting as s where s.name = setting.name);
+comment on function aos_meta.setting(text) is 'The value of a setting; null when there is no such setting.';
+
+create function aos_meta.call_cost(
+    model aos_meta.llm_model_registry, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer)
+    returns numeric
+    language sql immutable parallel safe
+return round((
+      (coalesce(input_tokens, 0) - coalesce(cached_tokens, 0) - coalesce(cache_write_tokens, 0)) * (model).input_price
+    + coalesce(cached_tokens, 0) * coalesce((model).cached_input_price, (model).input_price)
+    + coalesce(cache_write_tokens, 0) * coalesce((model).cache_write_price, (model).input_price)
+    + coalesce(output_tokens, 0) * (model).output_price) / 1000000, 8);
+comment on function aos_meta.call_cost(aos_meta.llm_model_registry, integer, integer, integer, integer) is
+    'US dollars that a model call cost; input_tokens hold the cached tokens and the cache writes. Null for a model without prices.';
+
+create function aos_meta.has_api_key(provider text) returns boolean
+    language plpython3u volatile set search_path = pg_catalog, pg_temp
+as $$
+if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
+return GD['pgagentos'](plpy, 'meta.has_api_key', provider)
+$$;
+comment on function aos_meta.has_api_key(text) is
+    'True when the database has what it takes to call this provider: it wants no key, or its key is in the server''s environment. Nothing is called.';

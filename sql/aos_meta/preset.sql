@@ -1,0 +1,44 @@
+-- Rows that CREATE EXTENSION makes are presets (is_builtin). An operator's change makes such a row his own, so that
+-- pg_dump takes it along; when it is restored into a database that has the preset again, it takes the preset's place.
+
+create function aos_meta._own_preset() returns trigger
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if new.is_builtin and old is distinct from new then
+        new.is_builtin := false;
+    end if;
+    return new;
+end
+$$;
+comment on function aos_meta._own_preset() is 'Trigger: a preset that was changed is the operator''s own row from then on.';
+
+create function aos_meta._replace_preset() returns trigger
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not new.is_builtin then
+        -- The key's columns are the trigger's arguments. Foreign keys are checked after the statement, when the
+        -- new row stands where the preset stood.
+        execute format('delete from %I.%I as preset where preset.is_builtin and (%s)', tg_table_schema, tg_table_name,
+            (select string_agg(format('preset.%1$I is not distinct from $1.%1$I', tg_argv[i]), ' and ')
+               from generate_series(0, tg_nargs - 1) as i))
+        using new;
+    end if;
+    return new;
+end
+$$;
+comment on function aos_meta._replace_preset() is 'Trigger: a row of the operator takes the place of the preset with the same key.';
+
+create trigger own_preset before update on aos_meta.setting for each row execute function aos_meta._own_preset();
+create trigger replace_preset before insert on aos_meta.setting for each row execute function aos_meta._replace_preset('name');
+create trigger own_preset before update on aos_meta.provider for each row execute function aos_meta._own_preset();
+create trigger replace_preset before insert on aos_meta.provider for each row execute function aos_meta._replace_preset('provider');
+create trigger own_preset before update on aos_meta.llm_model_registry for each row execute function aos_meta._own_preset();
+create trigger replace_preset before insert on aos_meta.llm_model_registry for each row execute function aos_meta._replace_preset('model_name');
+create trigger own_preset before update on aos_auth.role for each row execute function aos_meta._own_preset();
+create trigger replace_preset before insert on aos_auth.role for each row execute function aos_meta._replace_preset('role_name');
+create trigger own_preset before update on aos_skills.skill for each row execute function aos_meta._own_preset();
+create trigger replace_preset before insert on aos_skills.skill for each row execute function aos_meta._replace_preset('tenant_id', 'name');
+create trigger own_preset before update on aos_skills.role_skill for each row execute function aos_meta._own_preset();
+create trigger replace_preset before insert on aos_skills.role_skill for each row execute function aos_meta._replace_preset('role_name', 'skill_id');

@@ -1,0 +1,71 @@
+create function aos_persona.compose_prompt(system_prompt text, traits jsonb, rules text[]) returns text
+    language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+return concat_ws(E'\n\n',
+    system_prompt,
+    (select E'Your traits:\n' || string_agg('- ' || t.key || ': ' || t.value, E'\n' order by t.key) from jsonb_each_text(traits) as t),
+    (select E'Your rules:\n' || string_agg('- ' || r.rule, E'\n' order by r.no) from unnest(rules) with ordinality as r (rule, no)));
+comment on function aos_persona.compose_prompt(text, jsonb, text[]) is 'The whole system prompt: the text, then the traits, then the rules.';
+
+create function aos_persona._count_version() returns trigger
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if (new.system_prompt, new.model_id, new.fallback_model_id, new.traits, new.rules, new.params)
+        is distinct from (old.system_prompt, old.model_id, old.fallback_model_id, old.traits, old.rules, old.params)
+    then
+        -- What is about to change is written down first, even when no turn has used it yet.
+        perform aos_persona._version_of(old);
+        new.version_no := old.version_no + 1;
+        new.updated_at := now();
+    else
+        new.version_no := old.version_no;
+    end if;
+    return new;
+end
+$$;
+comment on function aos_persona._count_version() is 'Trigger: a change of a persona makes a new version.';
+
+create function aos_persona._version_of(persona aos_persona.persona) returns uuid
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid;
+begin
+    select v.persona_version_id into v_id
+      from aos_persona.persona_version as v
+     where v.persona_id = (persona).persona_id and v.version_no = (persona).version_no and v.tenant_id = (persona).tenant_id;
+    if v_id is null then
+        insert into aos_persona.persona_version
+            (tenant_id, persona_id, version_no, system_prompt, model_id, fallback_model_id, params)
+        values ((persona).tenant_id, (persona).persona_id, (persona).version_no,
+            aos_persona.compose_prompt((persona).system_prompt, (persona).traits, (persona).rules),
+            (persona).model_id, (persona).fallback_model_id, (persona).params)
+        on conflict on constraint persona_version_number_is_unique do nothing
+        returning persona_version_id into v_id;
+        if v_id is null then  -- another session was quicker
+            select v.persona_version_id into v_id
+              from aos_persona.persona_version as v
+             where v.persona_id = (persona).persona_id and v.version_no = (persona).version_no and v.tenant_id = (persona).tenant_id;
+        end if;
+    end if;
+    return v_id;
+end
+$$;
+comment on function aos_persona._version_of(aos_persona.persona) is
+    'The version that holds a persona as it is now; made at its first use, so that a restored dump brings its own.';
+
+create trigger count_version before update on aos_persona.persona
+    for each row execute function aos_persona._count_version();
+
+create function aos_persona._refuse_change() returns trigger
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    raise exception using errcode = 'OS003', message = 'a version of a persona never changes',
+        hint = 'Update aos_persona.persona: that makes a new version.';
+end
+$$;
+comment on function aos_persona._refuse_change() is 'Trigger: versions of personas are immutable.';
+
+create trigger refuse_change before update on aos_persona.persona_version
+    for each row execute function aos_persona._refuse_change();
