@@ -15,11 +15,9 @@ REGRESS      = installed
 REGRESS_OPTS = --inputdir=tests/installcheck --load-extension=plpython3u --load-extension=vector \
                --load-extension=pgcrypto --load-extension=$(EXTENSION)
 
-# The newest server in Debian's layout, else whatever pg_config is on PATH.
-ifdef PGVER
-PG_CONFIG   ?= /usr/lib/postgresql/$(PGVER)/bin/pg_config
-endif
-PG_CONFIG   ?= $(or $(lastword $(shell ls -v /usr/lib/postgresql/*/bin/pg_config 2>/dev/null)),pg_config)
+# Which server: see scripts/find_pg_config.
+export PGVER
+PG_CONFIG   ?= $(or $(shell scripts/find_pg_config 2>/dev/null),pg_config)
 PGXS        := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 
 .DEFAULT_GOAL := all
@@ -66,9 +64,8 @@ install-kernel: require-python ## Install the Python kernel alone
 	find plpy_src/$(EXTENSION) -type f ! -path '*/__pycache__/*' | while read -r file; do \
 	  $(INSTALL) -D -m 644 "$$file" '$(kernel).new/'"$${file#plpy_src/}" || exit 1; \
 	done; \
-	rm -rf '$(kernel).old'; if [ -d '$(kernel)' ]; then mv '$(kernel)' '$(kernel).old'; fi; \
-	mv '$(kernel).new' '$(kernel)'; rm -rf '$(kernel).old'; \
-	$(BYTE_COMPILE) '$(kernel)'
+	$(BYTE_COMPILE) '$(kernel).new'; \
+	rm -rf '$(kernel)'; mv '$(kernel).new' '$(kernel)'
 
 install-deps: require-python ## Install the hash-locked Python packages alone, into a directory of our own
 	@if [ "$$(cat '$(site)/.lock' 2>/dev/null)" = "$$(sha256sum < $(LOCK))" ]; then \
@@ -83,9 +80,9 @@ install-deps: require-python ## Install the hash-locked Python packages alone, i
 	    --root-user-action=ignore --only-binary=:all: --no-compile $(PIP_FLAGS) \
 	    --target '$(site).new' --require-hashes -r $(LOCK); \
 	  rm -rf '$(site).new/bin'; \
+	  $(BYTE_COMPILE) '$(site).new'; \
 	  sha256sum < $(LOCK) > '$(site).new/.lock'; \
 	  rm -rf '$(site)'; mv '$(site).new' '$(site)'; \
-	  $(BYTE_COMPILE) '$(site)'; \
 	fi
 
 uninstall: uninstall-python ## Remove everything that install put there
