@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parent.parent
 TEMPLATE = "pgagentos_template"
 
-#: scripts/cluster lets these through to the server. A key in the tester's shell must not turn a test
-#: into a paid call, so they stop here.
+#: scripts/cluster lets these through to the server. A key in the tester's shell must not turn a
+#: test into a paid call, so they stop here.
 _NOT_FOR_TESTS = (
     "OPENAI_API_KEY",
     "ANTHROPIC_API_KEY",
