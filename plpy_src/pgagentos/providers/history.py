@@ -23,6 +23,17 @@ def clean_text(text: str) -> str:
     return _UNSTORABLE.sub("\ufffd", text)
 
 
+def clean_tree(value: Any) -> Any:
+    """Clean every string in *value*, names included."""
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, dict):
+        return {clean_text(name): clean_tree(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [clean_tree(item) for item in value]
+    return value
+
+
 def dumps(value: Any) -> str:
     """Write compact JSON that can be encoded as UTF-8."""
     text = _encode(value)
@@ -42,6 +53,11 @@ def call_ids_of(text: str) -> list[str]:
     # A quote inside a JSON string is escaped, so this text cannot come from the content.
     if '"tool_calls"' not in text:
         return []
+    if text.count('"call_id"') == 1:
+        _, head, rest = text.partition('"tool_calls":[{"call_id":"')
+        call_id = rest.partition('"')[0]
+        if head and "\\" not in call_id:
+            return [call_id]
     return [call["call_id"] for call in json.loads(text).get("tool_calls") or ()]
 
 
