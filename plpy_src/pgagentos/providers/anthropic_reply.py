@@ -1,0 +1,209 @@
+"""Replies and errors of Anthropic's Messages API.
+
+Sources: https://platform.claude.com/docs/en/api/messages, .../api/errors,
+.../build-with-claude/handling-stop-reasons and the types of the official SDK ``anthropic`` 2.12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from ..errors import ProviderError
+from ..net.message import HttpResponse
+from .base import ChatReply, Endpoint, FinishReason, ToolCall, Usage
+from .wire import dumps, error_object, parse_object, raise_for_status, unique_call_ids
+
+_FINISH: dict[str, FinishReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "tool_use": "tool_calls",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "pause_turn": "pause",
+    "compaction": "pause",
+    "refusal": "content_filter",
+}
+
+
+def from_wire(response: HttpResponse, endpoint: Endpoint) -> ChatReply:
+    """Read a message.
+
+    Raises:
+        ProviderError: every status but 2xx, an error object, a body that is not a message.
+    """
+    if not 200 <= response.status < 300:
+        _raise_error(response, error_object(response), endpoint)
+    message = parse_object(response, endpoint.provider)
+    if message.get("type") == "error":
+        _raise_error(response, message, endpoint)
+    blocks = message.get("content")
+    if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
+        raise ProviderError(
+            "malformed_response",
+            "the answer is JSON but not an Anthropic message: it has no list content",
+            status=response.status,
+            provider=endpoint.provider,
+            hint="Check base_url and driver of the provider.",
+        )
+    stop_reason = message.get("stop_reason")
+    usage = _usage(message.get("usage") or {})
+    response_id, model = _text_or_none(message.get("id")), _text_or_none(message.get("model"))
+    if stop_reason == "refusal":
+        # What came before the refusal is not to be used, says .../handling-stop-reasons.
+        return ChatReply(
+            "",
+            finish_reason="content_filter",
+            usage=usage,
+            refusal=_refusal(message.get("stop_details")),
+            response_id=response_id,
+            model=model,
+        )
+    blocks = _with_unique_ids(blocks, response_id or "")
+    calls = tuple(
+        ToolCall(block["id"], str(block.get("name") or ""), _arguments(block.get("input")))
+        for block in blocks
+        if block.get("type") == "tool_use"
+    )
+    finish = _FINISH.get(str(stop_reason), "other" if stop_reason else "stop")
+    if calls and finish in ("stop", "other"):
+        finish = "tool_calls"
+    elif finish == "tool_calls" and not calls:
+        finish = "stop"
+    vendor: dict[str, Any] | None = None
+    if finish == "pause" or not all(map(_is_plain, blocks)):
+        vendor = {
+            "driver": "anthropic",
+            "provider": endpoint.provider,
+            "model": model or "",
+            "content": blocks,
+        }
+        if finish == "pause":
+            vendor["is_paused"] = True
+    return ChatReply(_joined_text(blocks), calls, finish, usage, vendor, None, response_id, model)
+
+
+def _with_unique_ids(blocks: list[dict[str, Any]], response_id: str) -> list[dict[str, Any]]:
+    """Give ids to calls that have none of their own; gateways in front of other models do that."""
+    given = [block.get("id") for block in blocks if block.get("type") == "tool_use"]
+    ids = iter(unique_call_ids(given, response_id))
+    return [
+        {**block, "id": next(ids)} if block.get("type") == "tool_use" else block for block in blocks
+    ]
+
+
+def _is_plain(block: Mapping[str, Any]) -> bool:
+    """Tell whether the neutral message holds everything of *block*."""
+    if block.get("type") == "text":
+        return not block.get("citations")
+    if block.get("type") == "tool_use":
+        caller = block.get("caller")
+        return not caller or (isinstance(caller, dict) and caller.get("type") == "direct")
+    return False
+
+
+def _joined_text(blocks: list[dict[str, Any]]) -> str:
+    """Join the texts: those in a row are one sentence, cut where its citations change."""
+    parts: list[str] = []
+    was_text = True
+    for block in blocks:
+        is_text = block.get("type") == "text"
+        text = block.get("text")
+        if is_text and isinstance(text, str) and text:
+            parts.append(text if was_text or not parts else f"\n\n{text}")
+        was_text = is_text
+    return "".join(parts)
+
+
+def _arguments(value: Any) -> str:
+    if isinstance(value, str):
+        return value if value.strip() else "{}"
+    return "{}" if value is None else dumps(value)
+
+
+def _usage(usage: Mapping[str, Any]) -> Usage:
+    """Add up the tokens: Anthropic counts cached input beside ``input_tokens``, not in it."""
+    counts = [usage]
+    # Summaries and advice are paid for, but not part of the counts at the top.
+    counts += [
+        item
+        for item in usage.get("iterations") or ()
+        if isinstance(item, dict) and item.get("type") in ("compaction", "advisor_message")
+    ]
+
+    def total(name: str) -> int:
+        return sum(int(count.get(name) or 0) for count in counts)
+
+    cached, written = total("cache_read_input_tokens"), total("cache_creation_input_tokens")
+    details = usage.get("output_tokens_details") or {}
+    return Usage(
+        total("input_tokens") + cached + written,
+        total("output_tokens"),
+        cached,
+        written,
+        int(details.get("thinking_tokens") or 0),
+    )
+
+
+def _refusal(details: Any) -> str:
+    details = details if isinstance(details, dict) else {}
+    if details.get("explanation"):
+        return str(details["explanation"])
+    category = details.get("category")
+    return (
+        f"The provider refused to answer: {category}."
+        if category
+        else ("The provider refused to answer.")
+    )
+
+
+def _text_or_none(value: Any) -> str | None:
+    return str(value) if value else None
+
+
+# --- errors ------------------------------------------------------------------------------------
+
+_KIND_BY_TYPE = {
+    "authentication_error": "authentication",
+    "permission_error": "authentication",
+    "billing_error": "billing",
+    "not_found_error": "not_found",
+    "request_too_large": "context_overflow",
+    "rate_limit_error": "rate_limited",
+    "overloaded_error": "overloaded",
+    "timeout_error": "server_error",
+    "api_error": "server_error",
+}
+_KIND_BY_CODE = {
+    "contract_spend_limit_reached": "billing",
+    "enforced_spend_limit_reached": "billing",
+    "linked_organization_billing_unavailable": "billing",
+    "linked_organization_spend_limit_reached": "billing",
+    "organization_on_hold": "billing",
+    "user_profile_not_billable": "billing",
+    "request_body_too_large_after_decoding": "context_overflow",
+    "model_context_window_exceeded": "context_overflow",
+}
+
+
+def _raise_error(response: HttpResponse, body: dict[str, Any], endpoint: Endpoint) -> NoReturn:
+    error = body.get("error")
+    error = error if isinstance(error, dict) else {}
+    details = error.get("details")
+    code = details.get("error_code") if isinstance(details, dict) else None
+    kind_of_error, message = str(error.get("type") or ""), str(error.get("message") or "")
+    kind = _KIND_BY_CODE.get(str(code)) or _KIND_BY_TYPE.get(kind_of_error)
+    if kind_of_error == "invalid_request_error":
+        # These two have no code of their own, so their words are all there is.
+        if "prompt is too long" in message or "exceed context limit" in message:
+            kind = "context_overflow"
+        elif "credit balance is too low" in message:
+            kind = "billing"
+    raise_for_status(
+        response,
+        endpoint.provider,
+        message=message,
+        code=str(code or kind_of_error) or None,
+        kind=kind,
+        api_key=endpoint.api_key,
+    )
