@@ -1,0 +1,125 @@
+"""pgAgentOS: an agent with one skill, a SQL function; a turn is one SELECT."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg import sql
+
+from .sql_only import SqlOnly
+from .standard_turn import MODEL, SYSTEM, TOOL_DESCRIPTION
+
+AGENT = "bench"
+# A statement each, as an operator would type them.
+SETUP = (
+    "create extension pgagentos cascade",
+    """
+    create function public.lookup_order(order_id integer) returns json language sql stable
+    return (select json_build_object('order_id', o.id, 'customer', o.customer, 'status', o.status,
+                                     'total', o.total::text, 'placed_at', o.placed_at::text)
+            from public.orders o where o.id = order_id)
+    """,
+    f"comment on function public.lookup_order is '{TOOL_DESCRIPTION}'",
+    "insert into aos_auth.tenant (name, display_name) values ('bench', 'The benchmark')",
+    """
+    insert into aos_meta.provider (provider, driver, base_url)
+    values ('bench', 'openai_chat', %(base_url)s)
+    """,
+    """
+    insert into aos_meta.llm_model_registry (model_name, provider, context_window)
+    values (%(model)s, 'bench', 1000000)
+    """,
+    """
+    insert into aos_persona.persona (tenant_id, name, system_prompt, model_id, params)
+    select t.tenant_id, 'bench', %(system)s, m.model_id, %(params)s
+    from aos_auth.tenant t, aos_meta.llm_model_registry m
+    where t.name = 'bench' and m.model_name = %(model)s
+    """,
+    """
+    insert into aos_agent.agent (tenant_id, name, persona_id)
+    select p.tenant_id, %(agent)s, p.persona_id from aos_persona.persona p where p.name = 'bench'
+    """,
+    "select aos_skills.register_function('public.lookup_order(integer)'::regprocedure)",
+    "select aos_skills.grant_skill(%(agent)s, 'lookup_order')",
+)
+OPEN = """
+insert into aos_agent.conversation (agent_id, tenant_id)
+select a.agent_id, a.tenant_id from aos_agent.agent a, generate_series(1, %(count)s)
+where a.name = %(agent)s
+returning conversation_id::text
+"""
+# Copies of a conversation's turns: number g is a copy of the turn before it in the cycle of those
+# that are there. Each turn of the benchmark answers one message.
+SOURCE = """
+create temporary table source on commit drop as
+select gen.g, r.run_id as old_run_id, aos_core.new_id() as run_id, r.first_message_no as old_no,
+       r.many + gen.g as turn_no, null::bigint as message_no
+from generate_series(1, %(turns)s) gen (g)
+join (select run_id, first_message_no, turn_no, count(*) over () as many
+      from aos_core.run where conversation_id = %(thread)s) r
+  on r.turn_no = (gen.g - 1) %% r.many + 1
+"""
+MESSAGES = """
+with added as (
+    insert into aos_agent.message ({columns})
+    select {values} from aos_agent.message t join source s
+        on t.conversation_id = %(thread)s and t.message_no = s.old_no
+    order by s.g returning message_no),
+numbered as (select message_no, row_number() over (order by message_no) as g from added)
+update source s set message_no = n.message_no from numbered n where n.g = s.g
+"""
+RUNS = """
+insert into aos_core.run ({columns})
+select {values} from aos_core.run t join source s on t.run_id = s.old_run_id order by s.g
+"""
+STEPS = """
+insert into aos_core.step ({columns})
+select {values} from aos_core.step t join source s on t.run_id = s.old_run_id
+order by s.g, t.step_no
+"""
+# Table, the statement that copies its rows, and which of their columns become something else.
+COPIES = (
+    ("aos_agent.message", MESSAGES, {"message_id": "aos_core.new_id()"}),
+    ("aos_core.run", RUNS, {"run_id": "s.run_id", "turn_no": "s.turn_no",
+                            "first_message_no": "s.message_no",
+                            "last_message_no": "s.message_no"}),
+    ("aos_core.step", STEPS, {"step_id": "aos_core.new_id()", "run_id": "s.run_id"}),
+)
+COLUMNS = """
+select attname from pg_attribute
+where attrelid = %s::regclass and attnum > 0 and not attisdropped
+  and attidentity = '' and attgenerated = '' order by attnum
+"""
+
+
+class PgAgentOS(SqlOnly):
+    """Options: history_turns, how many earlier turns the model is shown (null: all)."""
+
+    turn_sql = f"select aos_agent.ask('{AGENT}', %(text)s, %(thread)s)"
+
+    def setup(self) -> None:
+        values = {"base_url": self.endpoints.base_url, "model": MODEL, "system": SYSTEM,
+                  "agent": AGENT, "params": json.dumps(self.options)}
+        with self.connect() as connection:
+            for statement in SETUP:
+                # Without parameters the server sees the text as it is, with its percent signs.
+                connection.execute(statement, values if "%(" in statement else None)
+
+    def prepare(self, threads: Sequence[str]) -> list[str]:
+        with self.connect() as connection:
+            rows = connection.execute(OPEN, {"agent": AGENT, "count": len(threads)}).fetchall()
+        return [row[0] for row in rows]
+
+    def seed(self, thread: str, turns: int) -> None:
+        values: dict[str, Any] = {"thread": thread, "turns": turns}
+        with self.connect() as connection, connection.transaction():
+            connection.execute(SOURCE, values)
+            for table, statement, changed in COPIES:
+                names = [row[0] for row in connection.execute(COLUMNS, (table,))]
+                connection.execute(sql.SQL(statement).format(
+                    columns=sql.SQL(", ").join(map(sql.Identifier, names)),
+                    values=sql.SQL(", ").join(
+                        sql.SQL(changed[name]) if name in changed else sql.Identifier("t", name)
+                        for name in names)), values)
