@@ -12,6 +12,13 @@ from .base import Message
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
+#: The only call of a message, as :func:`dumps` writes it: its parts can be cut out
+#: unparsed where ``"call_id"`` stands once in the text.
+SINGLE_CALL = re.compile(
+    r',"tool_calls":\[\{"call_id":("[^"\\]+"),"name":("[^"\\]+"),"arguments":(\{.*\})\}\]\}\Z',
+    re.DOTALL,
+)
+
 #: What the model reads as the result of a call that never got one.
 INTERRUPTED = "The call was interrupted before it had a result. Its effects are unknown."
 

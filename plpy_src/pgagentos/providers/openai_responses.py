@@ -20,15 +20,13 @@ Source: https://platform.openai.com/docs/api-reference/responses
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from json.encoder import encode_basestring as quote
 from typing import Any
 
 from ..errors import InvalidInput
 from ..net.message import HttpRequest, HttpResponse
-from .base import ChatReply, ChatRequest, Endpoint, FinishReason, Message, ToolCall, Usage
+from .base import ChatReply, ChatRequest, Endpoint, FinishReason, ToolCall, Usage
 from .openai_options import (
     count,
     effort_of,
@@ -43,18 +41,16 @@ from .openai_options import (
     tool_settings,
     tools_of,
 )
+from .openai_responses_history import DRIVER, items_of, parts_of, text_of
 from .wire import (
     clean_text,
     dumps,
     is_cut_off,
     join_body,
-    parse_arguments,
     parse_object,
     repair,
     unique_call_ids,
 )
-
-DRIVER = "openai_responses"
 
 _INCOMPLETE: dict[str, FinishReason] = {
     "max_output_tokens": "length",
@@ -76,7 +72,7 @@ def to_wire(request: ChatRequest, endpoint: Endpoint) -> HttpRequest:
     head: dict[str, Any] = {"model": request.model}
     if request.system:
         head["instructions"] = request.system
-    items = list(_items(repair(request.messages), request, endpoint))
+    items = list(items_of(repair(request.messages), request, endpoint))
     if not items:
         raise InvalidInput("there is no message to send")
     tail = _parameters(request, endpoint)
@@ -111,99 +107,6 @@ def _parameters(request: ChatRequest, endpoint: Endpoint) -> dict[str, Any]:
     return body
 
 
-_PLAIN_USER = '{"role":"user","content":"'
-_PLAIN_ASSISTANT = '{"role":"assistant","content":"'
-
-
-def _items(messages: Iterable[Message], request: ChatRequest, endpoint: Endpoint) -> Iterable[str]:
-    """Write the history as texts of input items; a plain message passes unparsed."""
-    note_role = str(endpoint.options.get("note_role", "system"))
-    for message in messages:
-        text = message.json
-        if text.startswith(_PLAIN_USER):
-            yield text
-            continue
-        if (
-            message.vendor is None
-            and text.startswith(_PLAIN_ASSISTANT)
-            and '"tool_calls"' not in text
-        ):
-            if text != '{"role":"assistant","content":""}':
-                yield text
-            continue
-        neutral = json.loads(text)
-        role, content = neutral["role"], neutral.get("content") or ""
-        if role == "assistant":
-            own = _own_items(neutral, message.vendor, request, endpoint)
-            yield from _assistant_items(neutral) if own is None else map(dumps, own)
-        elif role == "tool":
-            yield (
-                '{"type":"function_call_output","call_id":' + quote(neutral["call_id"])
-                + ',"output":' + quote(content) + "}"
-            )  # fmt: skip
-        else:
-            yield dumps({"role": note_role if role == "system" else role, "content": content})
-
-
-def _assistant_items(neutral: Mapping[str, Any]) -> Iterable[str]:
-    """Write an assistant message without anything of the vendor's."""
-    if neutral.get("content"):
-        yield dumps({"role": "assistant", "content": neutral["content"]})
-    for call in neutral.get("tool_calls") or ():
-        arguments = call["arguments"]
-        if not isinstance(arguments, dict):
-            arguments = {"invalid_json": arguments}
-        yield (
-            '{"type":"function_call","call_id":' + quote(call["call_id"])
-            + ',"name":' + quote(call["name"])
-            + ',"arguments":' + quote(dumps(arguments)) + "}"
-        )  # fmt: skip
-
-
-def _own_items(
-    neutral: Mapping[str, Any], vendor: str | None, request: ChatRequest, endpoint: Endpoint
-) -> list[dict[str, Any]] | None:
-    """Return the items to send again as they came, or None to write the neutral message.
-
-    The neutral message is written when another driver or provider made the items, when the model
-    of this request does not reason, and when the message was edited since: a reasoning item is
-    accepted only together with the very item that followed it.
-    """
-    if not vendor:
-        return None
-    blocks = json.loads(vendor)
-    if blocks.get("driver") != DRIVER or blocks.get("provider") != endpoint.provider:
-        return None
-    items = [item for item in blocks.get("items") or () if isinstance(item, dict)]
-    if not request.capabilities.get("reasoning") and any(
-        item.get("type") == "reasoning" for item in items
-    ):
-        return None
-    if _text_of(items) != (neutral.get("content") or ""):
-        return None
-    calls = [
-        (item.get("call_id"), item.get("name"), _arguments_of(item))
-        for item in items
-        if item.get("type") == "function_call"
-    ]
-    expected = [
-        (call["call_id"], call["name"], call["arguments"])
-        for call in neutral.get("tool_calls") or ()
-    ]
-    if calls != expected:
-        return None
-    if endpoint.options.get("calls_last"):
-        items.sort(key=lambda item: item.get("type") == "function_call")
-    return items
-
-
-def _arguments_of(item: Mapping[str, Any]) -> Any:
-    """Return the arguments in the neutral message's form: an object, or the model's text."""
-    text = item.get("arguments")
-    parsed = parse_arguments(text) if isinstance(text, str) else None
-    return text if parsed is None else parsed
-
-
 # --- from the wire -----------------------------------------------------------------------------
 
 
@@ -236,7 +139,7 @@ def from_wire(response: HttpResponse, endpoint: Endpoint) -> ChatReply:
     for item, call_id in zip(raw_calls, ids, strict=True):
         item["call_id"] = call_id
     calls = tuple(_read_call(item) for item in raw_calls)
-    content, refusal = _text_of(items), _refusal_of(items)
+    content, refusal = text_of(items), _refusal_of(items)
 
     finish: FinishReason = "tool_calls" if calls else "stop"
     if status == "incomplete":
@@ -271,29 +174,10 @@ def _read_call(item: Mapping[str, Any]) -> ToolCall:
     )
 
 
-def _parts_of(items: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
-    for item in items:
-        if item.get("type") == "message" and isinstance(item.get("content"), list):
-            yield from (content for content in item["content"] if isinstance(content, dict))
-
-
-def _text_of(items: Iterable[Mapping[str, Any]]) -> str:
-    """Join the texts of all messages; comment and final answer stand in paragraphs of their own."""
-    return "\n\n".join(
-        text
-        for item in items
-        if (text := "".join(
-            str(content.get("text") or "")
-            for content in _parts_of([item])
-            if content.get("type") == "output_text"
-        ))
-    )  # fmt: skip
-
-
 def _refusal_of(items: Iterable[Mapping[str, Any]]) -> str | None:
     texts = [
         str(content.get("refusal") or "")
-        for content in _parts_of(items)
+        for content in parts_of(items)
         if content.get("type") == "refusal"
     ]
     return "".join(texts) or None if texts else None
