@@ -5,8 +5,8 @@ Neutral message format (the text of column ``message`` in ``aos_core.step``, the
 
 * ``{"role":"user","content":"..."}``
 * ``{"role":"assistant","content":"...","tool_calls":[{"call_id":"...","name":"...",
-  "arguments":{...}}]}`` -- ``tool_calls`` is absent when there are none; ``arguments`` is an object,
-  or the model's own text when that was not a JSON object
+  "arguments":{...}}]}`` -- ``tool_calls`` is absent when there are none; ``arguments`` is an
+  object, or the model's own text when that was not a JSON object
 * ``{"role":"tool","call_id":"...","content":"...","is_error":true}`` -- ``is_error`` is absent when
   the call succeeded
 * ``{"role":"system","content":"..."}`` -- a note of the kernel in the middle of the conversation
@@ -98,7 +98,7 @@ class ChatRequest:
             ``response_schema`` (JSON Schema), ``parallel_tool_calls`` (bool). A driver leaves out
             what its model refuses.
         capabilities: the model's flags from the registry, for example
-            ``{"tools": true, "reasoning": true, "temperature": false, "max_output_tokens": 16384}``.
+            ``{"tools": true, "reasoning": true, "temperature": false}``.
     """
 
     model: str

@@ -117,7 +117,7 @@ class SdkCarrier:
         except ImportError:
             raise InvalidInput(
                 f"the Python package {name} is not installed",
-                hint="Install it for the server's Python, or set the provider's carrier to \"wire\".",
+                hint="Install it for the server's Python, or set the carrier to \"wire\".",
             ) from None
         key = (name, endpoint.base_url)
         if key not in self._clients:
