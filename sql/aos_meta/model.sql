@@ -1,6 +1,10 @@
 create function aos_meta.setting(name text) returns jsonb
-    language sql stable set search_path = pg_catalog, pg_temp
-return (select s.value from aos_meta.setting as s where s.name = setting.name);
+    language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (select s.value from aos_meta.setting as s where s.name = setting.name);
+end
+$$;
 comment on function aos_meta.setting(text) is 'The value of a setting; null when there is no such setting.';
 
 create function aos_meta.call_cost(
@@ -23,3 +27,12 @@ return GD['pgagentos'](plpy, 'meta.has_api_key', provider)
 $$;
 comment on function aos_meta.has_api_key(text) is
     'True when the database has what it takes to call this provider: it wants no key, or its key is in the server''s environment. Nothing is called.';
+
+create function aos_meta.embed(content text, input_type text default 'query') returns vector
+    language plpython3u volatile set search_path = pg_catalog, pg_temp
+as $$
+if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
+return GD['pgagentos'](plpy, 'meta.embed', content, input_type)
+$$;
+comment on function aos_meta.embed(text, text) is
+    'The content as a vector, by the model that the setting embedding_model names. input_type: query or passage.';

@@ -1,0 +1,62 @@
+"""The driver behind ``SELECT aos_agent.run_turn(...)`` and ``ask``: a whole turn in one transaction."""
+
+from __future__ import annotations
+
+from ..carrier import Carrier
+from ..database import Database
+from ..errors import InvalidInput
+from ..net.wait import run
+from ..store import turns
+from . import loop
+from .turn import FINAL
+
+
+def run_turn(database: Database, carrier: Carrier, run_id: str, nowait: bool) -> str:
+    """Take a turn as far as it can go without somebody else.
+
+    Args:
+        run_id: the turn.
+        nowait: fail at once when another session drives a turn of this conversation.
+
+    Returns:
+        JSON text: the answer, or what the turn waits for. A finished turn returns its stored answer.
+
+    Raises:
+        DatabaseError: for example ``OS002`` no such turn, ``OS004`` the conversation is busy.
+    """
+    if turns.lock(database, run_id, nowait) in ("queued", "running"):
+        _advance(database, carrier, run_id)
+    return turns.state(database, run_id)
+
+
+def ask(
+    database: Database, carrier: Carrier, agent_name: str, content: str, conversation: str | None
+) -> str | None:
+    """Say something to an agent and return its answer.
+
+    Args:
+        conversation: None opens a new one.
+
+    Returns:
+        the answer; None, with a WARNING that says why, when the turn did not complete.
+    """
+    if not content:
+        raise InvalidInput("the message is empty", hint="Pass the user's words as content.")
+    run_id = turns.open_turn(database, agent_name, content, conversation)
+    answer, status, error = _advance(database, carrier, run_id)
+    if status != "completed":
+        database.warn(
+            f"turn {run_id} is {status}" + (f": {error}" if error else ""),
+            f"SELECT aos_agent.run_turn('{run_id}') shows what it waits for or what failed.",
+        )
+        return None
+    return answer
+
+
+def _advance(
+    database: Database, carrier: Carrier, run_id: str
+) -> tuple[str | None, str, str | None]:
+    turn = turns.load(database, run_id)
+    if turn.runner == "database":
+        run(loop.advance(database, turn, carrier.exchange), database.interrupts)
+    return turn.answer, turn.status, turn.failure

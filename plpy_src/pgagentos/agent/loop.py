@@ -1,0 +1,269 @@
+"""Plan, perform, record: the loop that all drivers share.
+
+:func:`advance` is a generator: it yields what it waits for. ``SELECT aos_agent.run_turn`` drives one
+to its end; a queue worker drives hundreds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..database import Database
+from ..errors import ProviderError
+from ..net.wait import Steps
+from ..providers.base import ChatReply, Message, ToolCall
+from ..providers.wire import dumps
+from ..store import turns
+from . import tool_call
+from .model_call import Answered, Exchange, NoAnswer, call_model
+from .turn import FINAL, Turn
+
+LAST_CALL = "You have no tool calls left in this turn. Answer now with what you know."
+CUT_OFF = (
+    "This call was not run: your reply was cut off at its token limit. Call again, more briefly."
+)
+
+
+def advance(database: Database, turn: Turn, exchange: Exchange) -> Steps[None]:
+    """Take a turn as far as it can go: to its end, or to where somebody else has to act.
+
+    Args:
+        turn: as :func:`pgagentos.store.turns.load` read it; its conversation is locked.
+        exchange: carries one request to a provider.
+    """
+    if turn.open_calls:
+        _run_approved_calls(database, turn)
+    while turn.status not in FINAL and turn.status != "awaiting_approval":
+        if turn.model_calls and turns.cancel_requested(database, turn.run_id):
+            turns.record(database, turn, "running")
+            turns.cancel(database, turn.run_id)
+            turn.status = "cancelled"
+            return
+        used = turn.input_tokens + turn.output_tokens
+        if turn.max_turn_tokens is not None and used >= turn.max_turn_tokens:
+            _fail(
+                database,
+                turn,
+                "token_limit",
+                f"the turn has used {used} of {turn.max_turn_tokens} tokens",
+                "agent.max_turn_tokens is the limit.",
+            )
+            return
+        is_last = turn.model_calls + 1 >= turn.max_model_calls
+        started_at = tool_call.now()
+        try:
+            answered = yield from call_model(
+                turn, "none" if is_last else "auto", LAST_CALL if is_last else None, exchange
+            )
+        except NoAnswer as failure:
+            _record_failure(database, turn, failure, started_at)
+            return
+        _take_reply(database, turn, answered, started_at, is_last=is_last)
+
+
+def _take_reply(
+    database: Database, turn: Turn, answered: Answered, started_at: str, *, is_last: bool
+) -> None:
+    """Turn a model's reply into steps, and decide what follows from it."""
+    reply = answered.reply
+    calls = _with_own_ids(turn, reply.tool_calls)
+    content = reply.content or reply.refusal or ""
+    message: dict[str, Any] = {"role": "assistant", "content": content}
+    arguments = [tool_call.arguments_json(call) for call in calls]
+    text = dumps(message)
+    if calls:
+        listed = ",".join(
+            f'{{"call_id":{dumps(c.call_id)},"name":{dumps(c.name)},"arguments":{a}}}'
+            for c, a in zip(calls, arguments, strict=True)
+        )
+        text = f'{text[:-1]},"tool_calls":[{listed}]}}'
+    # A vendor's blocks name the calls by its own ids: they are of no use beside an id of ours.
+    vendor = None if reply.vendor is None or calls != reply.tool_calls else dumps(reply.vendor)
+    error = _shortcoming(reply)
+    turn.steps += 1
+    reply_no = turn.steps
+    turn.new_steps.append(
+        {
+            "kind": "model",
+            "step_no": reply_no,
+            "status": "completed",
+            "started_at": started_at,
+            "finished_at": tool_call.now(),
+            "message": text,
+            "vendor": vendor,
+            "model_id": answered.model.model_id,
+            "attempts": answered.attempts,
+            "input_tokens": reply.usage.input_tokens,
+            "cached_tokens": reply.usage.cached_tokens,
+            "cache_write_tokens": reply.usage.cache_write_tokens,
+            "output_tokens": reply.usage.output_tokens,
+            "reasoning_tokens": reply.usage.reasoning_tokens,
+            "error": error,
+        }
+    )
+    turn.messages.append(Message(text, vendor))
+    turn.model_calls += 1
+    turn.input_tokens += reply.usage.input_tokens
+    turn.output_tokens += reply.usage.output_tokens
+
+    if calls and not is_last:
+        for call, given in zip(calls, arguments, strict=True):
+            _take_call(database, turn, reply, call, given, reply_no)
+        if any(step["status"] == "awaiting_approval" for step in turn.new_steps):
+            turns.record(database, turn, "awaiting_approval")
+    elif reply.finish_reason == "pause" and not is_last:
+        return  # the vendor works on: it gets its own words back and continues
+    elif content.strip() and not calls:
+        turn.answer = content
+        turns.record(database, turn, "completed")
+    elif calls or reply.finish_reason == "pause":
+        _fail(
+            database,
+            turn,
+            "iteration_limit",
+            f"the model still wants tools after {turn.model_calls} calls",
+            "agent.max_model_calls is the limit.",
+        )
+    else:
+        assert error is not None  # an empty reply has a reason, or call_model had asked again
+        _fail(database, turn, error["kind"], error["message"], error["hint"])
+
+
+def _shortcoming(reply: ChatReply) -> dict[str, Any] | None:
+    """What is to be known about a reply that is not whole."""
+    if reply.finish_reason == "length":
+        return {
+            "sqlstate": "OS112",
+            "kind": "length",
+            "message": "the reply was cut off at its token limit",
+            "hint": "Raise max_output_tokens in the persona's params.",
+        }
+    if reply.finish_reason == "content_filter" or reply.refusal:
+        return {
+            "sqlstate": "OS113",
+            "kind": "content_filter",
+            "message": "the provider or the model refused to answer",
+            "hint": "See the step's vendor column for the provider's reason.",
+        }
+    return None
+
+
+def _take_call(
+    database: Database, turn: Turn, reply: ChatReply, call: ToolCall, given: str, reply_no: int
+) -> None:
+    """Decide about one call of a reply, and run it when it may run."""
+    started_at = tool_call.now()
+    skill_id: str | None = None
+    content: str | None
+    if reply.finish_reason == "length":
+        status, content = "failed", CUT_OFF
+    else:
+        decided = turns.decide_tool_call(database, turn.run_id, call.name, given)
+        skill_id = decided["skill_id"]
+        if decided["decision"] == "run":
+            status, content = tool_call.run(
+                database, turn.run_id, decided["function_name"], given
+            )
+        elif decided["decision"] in ("awaiting_approval", "awaiting_result"):
+            status, content = decided["decision"], None
+        else:
+            status = "rejected" if decided["decision"] == "denied" else "failed"
+            content = decided["reason"]
+    turn.steps += 1
+    step: dict[str, Any] = {
+        "kind": "tool",
+        "step_no": turn.steps,
+        "model_step_no": reply_no,
+        "status": status,
+        "started_at": started_at,
+        "skill_id": skill_id,
+        "call_id": call.call_id,
+        "tool_name": call.name,
+        "arguments": given,
+    }
+    if content is not None:
+        step.update(_result(turn, call.call_id, status, content))
+    turn.new_steps.append(step)
+
+
+def _run_approved_calls(database: Database, turn: Turn) -> None:
+    """Run the calls that a person has approved since."""
+    for open_call in turn.open_calls:
+        if open_call.status != "approved":
+            continue
+        decided = turns.decide_tool_call(
+            database, turn.run_id, open_call.tool_name, open_call.arguments
+        )
+        if decided["decision"] in ("run", "awaiting_approval"):
+            status, content = tool_call.run(
+                database, turn.run_id, decided["function_name"], open_call.arguments
+            )
+        else:  # the skill was changed or taken away since
+            status, content = "failed", decided["reason"]
+        turn.closed_steps.append(
+            {"step_no": open_call.step_no, "status": status}
+            | _result(turn, open_call.call_id, status, content)
+        )
+
+
+def _result(turn: Turn, call_id: str, status: str, content: str) -> dict[str, Any]:
+    """What a call that came to its end adds to its row, and to the conversation."""
+    text = tool_call.message(call_id, content, is_error=status != "completed")
+    turn.messages.append(Message(text))
+    return {
+        "finished_at": tool_call.now(),
+        "message": text,
+        "error": None if status == "completed" else {"message": content},
+    }
+
+
+def _with_own_ids(turn: Turn, calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:
+    """Give a call whose id was used before in this turn an id of its own."""
+    named = []
+    for call in calls:
+        call_id = call.call_id
+        while call_id in turn.call_ids:
+            call_id = f"{call.call_id}_{turn.steps + len(named) + 1}"
+        turn.call_ids.add(call_id)
+        named.append(call if call_id == call.call_id else ToolCall(call_id, call.name, call.arguments))
+    return tuple(named)
+
+
+def _record_failure(database: Database, turn: Turn, failure: NoAnswer, started_at: str) -> None:
+    error = _error_value(failure.error)
+    turn.steps += 1
+    turn.new_steps.append(
+        {
+            "kind": "model",
+            "step_no": turn.steps,
+            "status": "failed",
+            "started_at": started_at,
+            "finished_at": tool_call.now(),
+            "model_id": failure.model.model_id,
+            "attempts": failure.attempts,
+            "error": error,
+        }
+    )
+    turns.record(database, turn, "failed", error=error)
+
+
+def _error_value(error: ProviderError) -> dict[str, Any]:
+    return {
+        "sqlstate": error.sqlstate,
+        "kind": error.kind,
+        "message": error.message,
+        "hint": error.hint,
+        "provider": error.provider,
+        "status": error.status,
+        "code": error.code,
+    }
+
+
+def _fail(database: Database, turn: Turn, kind: str, message: str, hint: str) -> None:
+    sqlstate = {"length": "OS112", "content_filter": "OS113"}.get(kind, "OS114")
+    turns.record(
+        database,
+        turn,
+        "failed",
+        error={"sqlstate": sqlstate, "kind": kind, "message": message, "hint": hint},
+    )

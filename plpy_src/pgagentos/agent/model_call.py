@@ -1,0 +1,166 @@
+"""A model call with everything that can go wrong on the way: retry, wait, shorten, fall back."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ..errors import ProviderError
+from ..net.message import HttpRequest, HttpResponse, Limits
+from ..net.wait import Steps, sleep
+from ..providers.base import ChatReply, ChatRequest, Endpoint, Message
+from ..providers.registry import driver
+from ..providers.wire import dumps
+from .turn import Model, Turn
+
+#: Requests for one model before the next model is tried.
+MAX_ATTEMPTS = 3
+#: Seconds before the second attempt; doubled for each further one, with jitter.
+FIRST_BACKOFF = 0.5
+#: A provider that asks for more patience than this is taken at its word: no further attempt.
+MAX_RETRY_AFTER = 60.0
+
+Exchange = Callable[[HttpRequest, Endpoint, str, Limits], Steps[HttpResponse]]
+
+EMPTY_REPLY = "Your last reply was empty. Answer the user, or call a tool."
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A model's reply, the model that gave it and how many requests it took."""
+
+    reply: ChatReply
+    model: Model
+    attempts: int
+
+
+class NoAnswer(Exception):
+    """No model gave a usable answer; *error* is the last one, of *model*."""
+
+    def __init__(self, error: ProviderError, model: Model, attempts: int) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.model = model
+        self.attempts = attempts
+
+
+def call_model(
+    turn: Turn, tool_choice: Literal["auto", "none"], note: str | None, exchange: Exchange
+) -> Steps[Answered]:
+    """Ask the persona's model, and then its fallback model.
+
+    Args:
+        tool_choice: ``none`` withholds the tools.
+        note: a remark of the kernel at the end of the conversation, which is not stored.
+        exchange: carries one request to the provider.
+
+    Raises:
+        NoAnswer: all of them failed.
+    """
+    attempts = 0
+    failure: NoAnswer | None = None
+    for model in turn.models:
+        request = ChatRequest(
+            model=model.name,
+            system=turn.system_prompt,
+            messages=[*turn.messages, _note(note)] if note else turn.messages,
+            tools=turn.tools if model.capabilities.get("tools", True) else (),
+            tool_choice=tool_choice if turn.tools else "auto",
+            params=turn.params,
+            capabilities=model.capabilities,
+        )
+        try:
+            reply, tried = yield from _attempts(request, model, exchange)
+        except NoAnswer as error:
+            attempts += error.attempts
+            failure = NoAnswer(error.error, model, attempts)
+        else:
+            return Answered(reply, model, attempts + tried)
+    assert failure is not None  # a turn has at least one model
+    raise failure
+
+
+def _attempts(
+    request: ChatRequest, model: Model, exchange: Exchange
+) -> Steps[tuple[ChatReply, int]]:
+    endpoint = model.endpoint
+    wire = driver(endpoint.driver)
+    limits = Limits(total_seconds=model.timeout_seconds)
+    shortened = asked_again = False
+    for attempt in range(1, 100):
+        try:
+            response = yield from exchange(
+                wire.to_wire(request, endpoint), endpoint, model.carrier, limits
+            )
+            reply = wire.from_wire(response, endpoint)
+        except ProviderError as error:
+            error.provider = endpoint.provider
+            if error.kind == "context_overflow" and not shortened:
+                shortened = True
+                shorter = _newer_half(request.messages)
+                if len(shorter) < len(request.messages):
+                    request = replace(request, messages=shorter)
+                    continue
+            patience = error.retry_after if error.retry_after is not None else _backoff(attempt)
+            if not error.is_retryable or attempt >= MAX_ATTEMPTS or patience > MAX_RETRY_AFTER:
+                raise NoAnswer(_explained(error, endpoint), model, attempt) from error
+            yield from sleep(patience)
+            continue
+        if _is_empty(reply):
+            if asked_again:
+                raise NoAnswer(
+                    ProviderError(
+                        "malformed_response",
+                        f"model {request.model} gave an empty reply twice",
+                        provider=endpoint.provider,
+                    ),
+                    model,
+                    attempt,
+                )
+            asked_again = True
+            request = replace(request, messages=[*request.messages, _note(EMPTY_REPLY)])
+            continue
+        return reply, attempt
+    raise AssertionError("unreachable: every path through the loop is bounded")
+
+
+def _is_empty(reply: ChatReply) -> bool:
+    return (
+        not reply.content.strip()
+        and not reply.tool_calls
+        and not reply.refusal
+        and reply.finish_reason in ("stop", "tool_calls", "other")
+    )
+
+
+def _note(text: str) -> Message:
+    return Message(dumps({"role": "system", "content": text}))
+
+
+def _backoff(attempt: int) -> float:
+    # Jitter keeps the turns that failed together from coming back together.
+    return float(FIRST_BACKOFF * 2 ** (attempt - 1) * random.uniform(0.75, 1.25))
+
+
+def _newer_half(messages: Sequence[Message]) -> list[Message]:
+    """The part of the history from the first user's message in its newer half on."""
+    history = list(messages)
+    for start in range(len(history) // 2, len(history)):
+        if history[start].json.startswith('{"role":"user"'):
+            return history[start:]
+    return history
+
+
+def _explained(error: ProviderError, endpoint: Endpoint) -> ProviderError:
+    if error.kind == "authentication" and error.hint is None:
+        error.hint = (
+            f"Check the key of provider {endpoint.provider}: SELECT api_key_env, secret_name"
+            f" FROM aos_meta.provider WHERE provider = '{endpoint.provider}'."
+        )
+    elif error.kind == "connection" and error.hint is None:
+        error.hint = (
+            f"Is the server at {endpoint.base_url} up and reachable from the database server?"
+        )
+    return error

@@ -1,0 +1,66 @@
+"""A tool call: decided by the database's rules, run in a savepoint, turned into a message."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from typing import Any
+
+from ..database import Database, DatabaseError
+from ..providers.base import ToolCall
+from ..providers.wire import dumps
+from ..store import turns
+
+#: A longer result is cut before the model sees it.
+MAX_RESULT_CHARACTERS = 100_000
+
+
+def now() -> str:
+    """This moment as PostgreSQL reads it."""
+    return datetime.now(timezone.utc).isoformat()
+
+
+def arguments_json(call: ToolCall) -> str:
+    """The arguments as JSON text: an object, or a JSON string that holds the model's own text."""
+    text = call.arguments.strip() or "{}"
+    try:
+        if isinstance(json.loads(text), dict):
+            return text
+    except ValueError:
+        pass
+    return dumps(call.arguments)
+
+
+def message(call_id: str, content: str, *, is_error: bool) -> str:
+    """The neutral message that carries a result to the model."""
+    value: dict[str, Any] = {"role": "tool", "call_id": call_id, "content": content}
+    if is_error:
+        value["is_error"] = True
+    return dumps(value)
+
+
+def content_of(result: str) -> str:
+    """What the model reads of a JSON result: a string as its text, anything else as JSON."""
+    text = str(json.loads(result)) if result.startswith('"') else result
+    if len(text) > MAX_RESULT_CHARACTERS:
+        left_out = len(text) - MAX_RESULT_CHARACTERS
+        text = f"{text[:MAX_RESULT_CHARACTERS]}\n[{left_out} more characters left out]"
+    return text
+
+
+def run(database: Database, run_id: str, function_name: str, arguments: str) -> tuple[str, str]:
+    """Run a function skill in a savepoint of its own.
+
+    Returns:
+        ``(status, content)``: ``completed`` with the result, or ``failed`` with what went wrong,
+        in which case everything that the function had done is undone.
+    """
+    try:
+        with database.savepoint():
+            return "completed", content_of(
+                turns.call_function(database, run_id, function_name, arguments)
+            )
+    except DatabaseError as error:
+        if error.sqlstate[:2] == "40":  # the whole transaction has to start again
+            raise
+        return "failed", f"{error.sqlstate}: {error.message}"

@@ -1,0 +1,53 @@
+"""The database as the kernel sees it: one protocol, so that no other module knows which driver is below.
+
+``gateways/plpy.py`` implements it inside a backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from .net.wait import Interrupts
+
+Row = Mapping[str, Any]
+
+
+class DatabaseError(Exception):
+    """A statement failed; the savepoint around it, or around the statement itself, was rolled back.
+
+    Args:
+        sqlstate: five characters.
+        message: the server's primary message.
+        original: the gateway's own exception, raised again at the border to SQL so that nothing of
+            it is lost.
+    """
+
+    def __init__(self, sqlstate: str, message: str, original: BaseException) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+        self.message = message
+        self.original = original
+
+
+class Database(Protocol):
+    """What the store needs.
+
+    A cancel or a shutdown that arrives in any method raises :class:`~.net.wait.Interrupted`.
+    """
+
+    interrupts: Interrupts
+
+    def rows(self, sql: str, *params: Any) -> list[Row]:
+        """Run one statement; parameters are written ``$1::type``.
+
+        Raises:
+            DatabaseError: the statement failed. Only the statement itself is undone.
+        """
+
+    def savepoint(self) -> AbstractContextManager[Any]:
+        """A savepoint: rolled back when the block raises, released otherwise."""
+
+    def warn(self, message: str, hint: str | None = None) -> None:
+        """Send a WARNING to the client."""

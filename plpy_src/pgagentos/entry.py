@@ -1,0 +1,127 @@
+"""The border to SQL: everything that SQL may call, and the only place where errors become SQLSTATEs.
+
+A PL/Python function calls :func:`call` with its own ``plpy`` and the name of an entry point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .carrier import Carrier
+from .database import DatabaseError
+from .errors import AgentOSError
+from .gateways.plpy import PlpyDatabase
+from .net.wait import Interrupted
+
+
+class _Session:
+    """What one backend keeps from call to call: prepared plans and connections, never answers."""
+
+    def __init__(self, plpy: Any) -> None:
+        self.database = PlpyDatabase(plpy)
+        self.carrier = Carrier(self.database.interrupts)
+
+
+_session: _Session | None = None
+
+
+def _run_turn(session: _Session, turn_id: str, nowait: bool) -> str:
+    from .agent.driver import run_turn
+
+    return run_turn(session.database, session.carrier, turn_id, nowait)
+
+
+def _ask(session: _Session, agent_name: str, content: str, conversation: str | None) -> str | None:
+    from .agent.driver import ask
+
+    return ask(session.database, session.carrier, agent_name, content, conversation)
+
+
+def _has_api_key(session: _Session, provider: str) -> bool:
+    from .store.registry import has_api_key
+
+    return has_api_key(session.database, provider)
+
+
+def _embed(session: _Session, content: str, input_type: str) -> str:
+    from .embedding import embed
+
+    return embed(session.database, session.carrier, content, input_type)
+
+
+def _argument_error(session: _Session, schema: str, arguments: str) -> str | None:
+    from .skills.arguments import argument_error
+
+    return argument_error(schema, arguments)
+
+
+def _check_installation(session: _Session) -> list[tuple[str, str, str, str | None]]:
+    from .installation import check
+
+    return check(session.database, session.carrier)
+
+
+#: Name in SQL -> function. A contract test compares the names with the bodies of the functions.
+ENTRY_POINTS: dict[str, Callable[..., Any]] = {
+    "agent.run_turn": _run_turn,
+    "agent.ask": _ask,
+    "meta.has_api_key": _has_api_key,
+    "meta.embed": _embed,
+    "skills.argument_error": _argument_error,
+    "core.check_installation": _check_installation,
+}
+
+
+def call(plpy: Any, name: str, *arguments: Any) -> Any:
+    """Run an entry point for a PL/Python function.
+
+    Args:
+        plpy: the module that PL/Python gives to a function's body.
+        name: a key of :data:`ENTRY_POINTS`.
+        arguments: as PL/Python passes them.
+
+    Returns:
+        what the entry point returns, for PL/Python to convert.
+    """
+    global _session
+    if _session is None:
+        _session = _Session(plpy)
+    try:
+        return ENTRY_POINTS[name](_session, *arguments)
+    except AgentOSError as error:
+        raise _to_sql(plpy, error.sqlstate, error.message, error.hint, error.detail) from None
+    except DatabaseError as error:
+        raise _as_it_was(plpy, error) from None
+    except Interrupted as interrupted:
+        original = getattr(interrupted, "original", None)
+        if original is None:
+            # All frames of libraries are left: now the server may act on its flag.
+            try:
+                _session.database.interrupts.act()
+            except Interrupted as acted:
+                original = getattr(acted, "original", None)
+        if original is not None:
+            raise original from None
+        raise _to_sql(plpy, "57014", "canceling statement due to user request") from None
+
+
+def _as_it_was(plpy: Any, error: DatabaseError) -> BaseException:
+    """The server's own error; one of ours loses the name of PL/Python's exception class."""
+    if error.sqlstate[:2] == "OS":
+        spidata = getattr(error.original, "spidata", None) or (None,) * 4
+        return _to_sql(plpy, error.sqlstate, error.message, spidata[2], spidata[1])
+    return error.original
+
+
+def _to_sql(
+    plpy: Any, sqlstate: str, message: str, hint: str | None = None, detail: str | None = None
+) -> BaseException:
+    # PL/Python begins the text with the class of the exception: one that is called pgagentos, in
+    # the module __main__ whose name it leaves out, reads well.
+    kind = type("pgagentos", (plpy.Error,), {"__module__": "__main__"})
+    exception: BaseException = kind(message)
+    for name, value in (("sqlstate", sqlstate), ("hint", hint), ("detail", detail)):
+        if value is not None:
+            setattr(exception, name, value)
+    return exception

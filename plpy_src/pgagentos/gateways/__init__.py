@@ -1,0 +1,1 @@
+"""The implementations of :class:`pgagentos.database.Database`."""

@@ -1,0 +1,114 @@
+"""The database from inside a backend: PL/Python's ``plpy``.
+
+Facts that this module rests on (PostgreSQL documentation, chapter "PL/Python", and
+``src/pl/plpython/plpy_spi.c``): every ``plpy.execute`` runs in a subtransaction of its own, so its
+error can be caught; ``uuid`` and ``timestamptz`` arrive as text, ``json`` as a string.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from contextlib import AbstractContextManager
+from typing import Any
+
+from ..database import DatabaseError, Row
+from ..net.wait import Interrupted
+
+_PARAMETER = re.compile(r"\$(\d+)::([a-z]+(?:\[\])?)")
+
+
+class BackendInterrupts:
+    """PostgreSQL's own flags, read where the server keeps them.
+
+    ``InterruptPending`` alone is not a wish to stop: housekeeping sets it too. The flags are looked
+    at, never acted on here: acting means a longjmp, which must not cross frames of a library.
+    """
+
+    def __init__(self, plpy: Any) -> None:
+        self._plpy = plpy
+        self._probe = plpy.prepare("select 1")
+        library = ctypes.PyDLL(None)  # the server program itself
+        try:
+            self._pending = ctypes.c_int.in_dll(library, "InterruptPending")
+            self._cancel = ctypes.c_int.in_dll(library, "QueryCancelPending")
+            self._die = ctypes.c_int.in_dll(library, "ProcDiePending")
+        except ValueError:  # a server built with hidden symbols
+            self._pending = ctypes.c_int(1)
+            self._cancel = self._die = ctypes.c_int(0)
+
+    def pending(self) -> bool:
+        """True when the session must stop what it does."""
+        if not self._pending.value:
+            return False
+        if self._cancel.value or self._die.value:
+            return True
+        self.act()  # housekeeping; it may end the session when the client is gone
+        return False
+
+    def act(self) -> None:
+        """Let the server act on its flags.
+
+        Raises:
+            Interrupted: the statement was cancelled.
+        """
+        try:
+            self._plpy.execute(self._probe)
+        except self._plpy.SPIError as error:
+            raise Cancelled(error) from None
+
+
+class Cancelled(Interrupted):
+    """The server has acted on the flag; *original* carries its SQLSTATE to the client."""
+
+    def __init__(self, original: BaseException) -> None:
+        super().__init__(str(original))
+        self.original = original
+
+
+class PlpyDatabase:
+    """A backend's own session."""
+
+    def __init__(self, plpy: Any) -> None:
+        self._plpy = plpy
+        self._plans: dict[str, Any] = {}
+        self.interrupts = BackendInterrupts(plpy)
+
+    def rows(self, sql: str, *params: Any) -> list[Row]:
+        """See :meth:`pgagentos.database.Database.rows`."""
+        try:
+            plan = self._plans.get(sql)
+            if plan is None:
+                types = dict(_PARAMETER.findall(sql))
+                plan = self._plpy.prepare(sql, [types[str(n + 1)] for n in range(len(types))])
+                self._plans[sql] = plan
+            return list(self._plpy.execute(plan, list(params)))
+        except self._plpy.SPIError as error:
+            raise _translated(error) from None
+
+    def savepoint(self) -> AbstractContextManager[Any]:
+        """See :meth:`pgagentos.database.Database.savepoint`."""
+        subtransaction: AbstractContextManager[Any] = self._plpy.subtransaction()
+        return subtransaction
+
+    def warn(self, message: str, hint: str | None = None) -> None:
+        """See :meth:`pgagentos.database.Database.warn`."""
+        self._plpy.warning(message, **({} if hint is None else {"hint": hint}))
+
+
+def _translated(error: Any) -> BaseException:
+    sqlstate = _sqlstate(error)
+    # 57014 query_canceled; 57P01 to 57P03 the server goes down. Never an ordinary error.
+    if sqlstate in ("57014", "57P01", "57P02", "57P03"):
+        return Cancelled(error)
+    return DatabaseError(sqlstate, str(error), error)
+
+
+def _sqlstate(error: Any) -> str:
+    sqlstate = getattr(error, "sqlstate", None)
+    if isinstance(sqlstate, str):
+        return sqlstate
+    # A private SQLSTATE has no class of its own: it is packed in six bits a character.
+    spidata = getattr(error, "spidata", None)
+    packed = int(spidata[0]) if spidata else 0
+    return "".join(chr(((packed >> (6 * n)) & 0x3F) + ord("0")) for n in range(5))

@@ -1,0 +1,83 @@
+"""``aos_core.check_installation()``: what is there, what is missing, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+from .carrier import Carrier
+from .database import Database
+from .errors import ProviderError
+from .net.client import Client
+from .net.message import HttpRequest, Limits
+from .net.wait import run
+from .store import installation as statements
+
+Finding = tuple[str, str, str, str | None]
+
+#: Packages of the private directory beside the server, and what each is for.
+PACKAGES = {
+    "h11": "calls to models",
+    "fastjsonschema": "checks of tool arguments",
+    "openai": "the sdk carrier",
+    "anthropic": "the sdk carrier",
+    "requests": "HTTP tools of the outside worker",
+}
+
+
+def check(database: Database, carrier: Carrier) -> list[Finding]:
+    """Look at every part of the installation.
+
+    Returns:
+        ``(component, status, detail, hint)`` each; status is ``ok``, ``missing`` or ``unreachable``.
+    """
+    findings: list[Finding] = [("python", "ok", sys.version.split()[0], None)]
+    for extension in statements.extensions(database):
+        findings.append(_extension(extension["name"], extension["version"]))
+    findings.extend(_package(name, use) for name, use in PACKAGES.items())
+    for provider in statements.providers(database):
+        findings.append(
+            _provider(database, provider["provider"], provider["base_url"], provider["api_key_env"])
+        )
+    return findings
+
+
+def _extension(name: str, installed: str | None) -> Finding:
+    if installed is not None:
+        return f"extension {name}", "ok", installed, None
+    hint = (
+        "Scheduled turns need it: add pg_cron to shared_preload_libraries, restart, CREATE EXTENSION pg_cron."
+        if name == "pg_cron"
+        else f"CREATE EXTENSION {name};"
+    )
+    return f"extension {name}", "missing", "not created in this database", hint
+
+
+def _package(name: str, use: str) -> Finding:
+    try:
+        return f"package {name}", "ok", f"{version(name)}, for {use}", None
+    except PackageNotFoundError:
+        return f"package {name}", "missing", f"for {use}", "Run make install for this server."
+
+
+def _provider(database: Database, name: str, base_url: str, variable: str | None) -> Finding:
+    component = f"provider {name}"
+    if variable is not None:
+        if os.environ.get(variable):
+            return component, "ok", f"key in {variable}", None
+        return (
+            component,
+            "missing",
+            f"{variable} is not in the server's environment",
+            f"Set {variable} for the server and restart it, or drive agents of this provider from outside.",
+        )
+    # A provider without a key is a server of one's own: whether it is up costs nobody anything.
+    try:
+        response = run(
+            Client().exchange(HttpRequest("GET", base_url), Limits(2.0, 2.0, 1 << 20)),
+            database.interrupts,
+        )
+    except ProviderError as error:
+        return component, "unreachable", error.message, f"Start the server at {base_url}."
+    return component, "ok", f"{base_url} answers (HTTP {response.status})", None

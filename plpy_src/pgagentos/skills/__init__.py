@@ -1,0 +1,1 @@
+"""The skills' side of the kernel."""

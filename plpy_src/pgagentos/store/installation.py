@@ -1,0 +1,23 @@
+"""Statements of the installation check."""
+
+from __future__ import annotations
+
+from ..database import Database, Row
+
+
+def extensions(database: Database) -> list[Row]:
+    """``name`` and ``version`` of the extensions that pgAgentOS uses; version None: not created."""
+    return database.rows(
+        "select n.name, e.extversion as version"
+        " from unnest(array['pgagentos', 'plpython3u', 'vector', 'pgcrypto', 'pg_cron']) as n (name)"
+        " left join pg_catalog.pg_extension as e on e.extname = n.name"
+    )
+
+
+def providers(database: Database) -> list[Row]:
+    """The providers that an active model names."""
+    return database.rows(
+        "select p.provider, p.base_url, p.api_key_env from aos_meta.provider as p"
+        " where exists (select from aos_meta.llm_model_registry as m"
+        " where m.provider = p.provider and m.is_active) order by p.provider"
+    )

@@ -1,0 +1,184 @@
+"""Statements about turns: open, lock, read, decide, call, record."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ..agent.turn import Model, OpenCall, Turn
+from ..database import Database
+from ..providers.base import Endpoint, Message, Tool
+from ..providers.wire import dumps
+
+#: Seconds that one request to a model may take, where the provider's options do not say otherwise.
+TIMEOUT_SECONDS = 600.0
+
+
+def open_turn(database: Database, agent_name: str, content: str, conversation: str | None) -> str:
+    """Start a turn on one new message, in a new conversation when none is given.
+
+    Returns:
+        the turn's id.
+    """
+    rows = database.rows(
+        "select aos_agent._ask($1::text, $2::text, $3::uuid) as run_id",
+        agent_name,
+        content,
+        conversation,
+    )
+    return str(rows[0]["run_id"])
+
+
+def lock(database: Database, run_id: str, nowait: bool) -> str:
+    """Lock a turn's conversation for the rest of the transaction.
+
+    Returns:
+        the turn's status, as it is now that the lock is held.
+    """
+    rows = database.rows(
+        "select (aos_agent._lock_turn($1::uuid, $2::boolean)).status", run_id, nowait
+    )
+    return str(rows[0]["status"])
+
+
+def state(database: Database, run_id: str) -> str:
+    """The turn as JSON text: its answer, what it waits for, or the payload for a worker."""
+    rows = database.rows("select aos_agent._turn_state($1::uuid) as state", run_id)
+    return str(rows[0]["state"])
+
+
+def load(database: Database, run_id: str) -> Turn:
+    """Read everything that a turn needs to go on."""
+    row = database.rows(
+        "select c.run, c.agent, c.persona, c.models, c.tools, c.open_steps, h.messages, h.vendors"
+        " from aos_agent._turn_context($1::uuid) as c, aos_agent._history($1::uuid) as h",
+        run_id,
+    )[0]
+    run = json.loads(row["run"])
+    agent = json.loads(row["agent"])
+    persona = json.loads(row["persona"])
+    open_steps = json.loads(row["open_steps"]) if row["open_steps"] else []
+    return Turn(
+        run_id=run["run_id"],
+        conversation_id=run["conversation_id"],
+        status=run["status"],
+        runner=run["runner"],
+        model_calls=run["model_calls"],
+        input_tokens=run["input_tokens"],
+        output_tokens=run["output_tokens"],
+        steps=run["steps"],
+        max_model_calls=agent["max_model_calls"],
+        max_turn_tokens=agent["max_turn_tokens"],
+        system_prompt=persona["system_prompt"],
+        params=persona["params"],
+        models=tuple(_model(m) for m in json.loads(row["models"])),
+        tools=tuple(
+            Tool(t["name"], t["description"], t["parameters"])
+            for t in (json.loads(row["tools"]) if row["tools"] else ())
+        ),
+        call_ids=set(run["call_ids"]),
+        open_calls=tuple(
+            OpenCall(
+                s["step_no"], s["status"], s["call_id"], s["tool_name"], dumps(s["arguments"])
+            )
+            for s in open_steps
+        ),
+        messages=list(map(Message, row["messages"] or (), row["vendors"] or ())),
+    )
+
+
+def _model(row: Mapping[str, Any]) -> Model:
+    options = row["options"]
+    capabilities = dict(row["capabilities"])
+    capabilities.setdefault("context_window", row["context_window"])
+    if row["max_output_tokens"] is not None:
+        capabilities.setdefault("max_output_tokens", row["max_output_tokens"])
+    return Model(
+        model_id=row["model_id"],
+        name=row["model_name"],
+        endpoint=Endpoint(
+            provider=row["provider"],
+            driver=row["driver"],
+            base_url=row["base_url"],
+            api_key=os.environ.get(row["api_key_env"]) if row["api_key_env"] else None,
+            options=options,
+        ),
+        carrier=row["carrier"],
+        capabilities=capabilities,
+        timeout_seconds=float(options.get("timeout_seconds", TIMEOUT_SECONDS)),
+    )
+
+
+def cancel_requested(database: Database, run_id: str) -> bool:
+    """Whether another session has asked, and committed, that this turn be cancelled."""
+    return bool(
+        database.rows(
+            "select 1 from aos_core.cancel_request as c where c.run_id = $1::uuid", run_id
+        )
+    )
+
+
+def cancel(database: Database, run_id: str) -> None:
+    """Close the turn and its open steps as cancelled."""
+    database.rows("select aos_agent._cancel($1::uuid)", run_id)
+
+
+def decide_tool_call(
+    database: Database, run_id: str, tool_name: str, arguments: str
+) -> Mapping[str, Any]:
+    """What is to happen to a call that the model asks for.
+
+    Args:
+        arguments: JSON text; a JSON string stands for arguments that were not JSON.
+
+    Returns:
+        ``decision``, ``skill_id``, ``function_name`` and ``reason``.
+    """
+    return database.rows(
+        "select d.decision, d.skill_id, d.function_name, d.reason"
+        " from aos_agent._decide_tool_call($1::uuid, $2::text, $3::json) as d",
+        run_id,
+        tool_name,
+        arguments,
+    )[0]
+
+
+def call_function(database: Database, run_id: str, function_name: str, arguments: str) -> str:
+    """Run a function skill.
+
+    Returns:
+        its result as JSON text.
+    """
+    rows = database.rows(
+        "select aos_agent._call_function($1::uuid, $2::text, $3::jsonb) as result",
+        run_id,
+        function_name,
+        arguments,
+    )
+    return str(rows[0]["result"])
+
+
+def record(
+    database: Database,
+    turn: Turn,
+    status: str,
+    *,
+    waiting_reason: str | None = None,
+    error: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the steps that are not written yet, and the turn's status."""
+    database.rows(
+        "select aos_core._record($1::uuid, $2::json, $3::json, $4::text, $5::text, $6::jsonb)",
+        turn.run_id,
+        dumps(turn.new_steps),
+        dumps(turn.closed_steps),
+        status,
+        waiting_reason,
+        None if error is None else dumps(error),
+    )
+    turn.new_steps.clear()
+    turn.closed_steps.clear()
+    turn.status = status
+    turn.failure = None if error is None else str(error["message"])

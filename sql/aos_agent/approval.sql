@@ -1,0 +1,117 @@
+create function aos_agent._decide_approval(step_id uuid, decision text, note text) returns jsonb
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_run aos_core.run;
+    v_step aos_core.step;
+    v_approval aos_core.approval;
+    v_decision text := _decide_approval.decision;
+    v_status text;
+begin
+    select s.* into v_step from aos_core.step as s where s.step_id = _decide_approval.step_id;
+    if not found then
+        raise exception using errcode = 'OS002', message = format('there is no tool call %s', _decide_approval.step_id),
+            hint = 'SELECT * FROM aos_agent.pending_approval lists the calls that wait for a person.';
+    end if;
+    v_run := aos_agent._lock_turn(v_step.run_id);
+    select a.* into v_approval from aos_core.approval as a where a.step_id = _decide_approval.step_id for update;
+    select s.* into strict v_step from aos_core.step as s where s.step_id = _decide_approval.step_id;
+    if v_approval.decision is not null or v_step.status <> 'awaiting_approval' then
+        raise exception using errcode = 'OS003',
+            message = format('tool call %s does not wait for a person, it is %s', v_step.step_id, coalesce(v_approval.decision, v_step.status)),
+            hint = 'SELECT * FROM aos_agent.pending_approval lists the calls that do.';
+    elsif v_approval.expires_at <= now() then
+        v_decision := 'expired';
+    end if;
+    update aos_core.approval as a
+       set decision = v_decision, decided_at = clock_timestamp(), decided_by = session_user, note = _decide_approval.note
+     where a.step_id = v_step.step_id;
+    if v_decision = 'approved' then
+        update aos_core.step as s set status = 'approved' where s.step_id = v_step.step_id;
+        v_status := aos_core._next_status(v_run.run_id);
+        perform aos_core._record(v_run.run_id, '[]', '[]', v_status);
+    else
+        v_status := aos_core._next_status(v_run.run_id, v_step.step_no);
+        perform aos_core._record(v_run.run_id, '[]', json_build_array(json_build_object('step_no', v_step.step_no, 'status', 'rejected',
+            'finished_at', clock_timestamp(), 'message', aos_agent._tool_message(v_step.call_id, to_json(case v_decision
+                when 'expired' then 'Nobody approved this call in time.'
+                else 'A person refused this call.' || coalesce(' Reason: ' || _decide_approval.note, '') end), true))), v_status);
+    end if;
+    perform aos_core._log(v_run.tenant_id, v_run.conversation_id, v_run.run_id, 'approval_decided',
+        jsonb_build_object('step_id', v_step.step_id, 'decision', v_decision, 'arguments_hash', v_approval.arguments_hash));
+    return jsonb_build_object('status', v_decision, 'step_id', v_step.step_id, 'turn_id', v_run.run_id, 'turn_status', v_status);
+end
+$$;
+comment on function aos_agent._decide_approval(uuid, text, text) is 'Writes a person''s decision about a tool call down, once.';
+
+create function aos_agent.approve_tool_call(step_id uuid, note text default null) returns jsonb
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return aos_agent._decide_approval(step_id, 'approved', note);
+end
+$$;
+comment on function aos_agent.approve_tool_call(uuid, text) is
+    'A person''s yes to exactly this tool call; run_turn then goes on. status is expired when it came too late.';
+
+create function aos_agent.reject_tool_call(step_id uuid, reason text default null) returns jsonb
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return aos_agent._decide_approval(step_id, 'rejected', reason);
+end
+$$;
+comment on function aos_agent.reject_tool_call(uuid, text) is
+    'A person''s no to a tool call: the model is told, with the reason; run_turn then goes on.';
+
+create view aos_agent.pending_approval as
+    select s.step_id, c.tenant_id, g.name as agent_name, c.conversation_id, s.run_id as turn_id, s.tool_name, s.arguments,
+           a.requested_at, a.expires_at
+      from aos_core.approval as a
+      join aos_core.step as s on s.step_id = a.step_id and s.tenant_id = a.tenant_id
+      join aos_core.run as r on r.run_id = s.run_id and r.tenant_id = s.tenant_id
+      join aos_agent.conversation as c on c.conversation_id = r.conversation_id and c.tenant_id = r.tenant_id
+      join aos_agent.agent as g on g.agent_id = c.agent_id and g.tenant_id = c.tenant_id
+     where a.decision is null and s.status = 'awaiting_approval';
+comment on view aos_agent.pending_approval is 'The tool calls that wait for a person, for approve_tool_call and reject_tool_call.';
+
+create function aos_agent.cancel_turn(turn_id uuid) returns jsonb
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_run aos_core.run;
+begin
+    begin
+        v_run := aos_agent._lock_turn(cancel_turn.turn_id, nowait => true);
+    exception when sqlstate 'OS004' then
+        -- Another session is driving it. The mark is seen before that turn's next step, once it is committed.
+        insert into aos_core.cancel_request (run_id, tenant_id)
+        select r.run_id, r.tenant_id from aos_core.run as r where r.run_id = cancel_turn.turn_id
+        on conflict on constraint cancel_request_pkey do nothing;
+        return jsonb_build_object('status', 'cancel_requested', 'turn_id', cancel_turn.turn_id);
+    end;
+    if v_run.status not in ('completed', 'failed', 'cancelled') then
+        perform aos_agent._cancel(v_run.run_id);
+        return jsonb_build_object('status', 'cancelled', 'turn_id', v_run.run_id);
+    end if;
+    return jsonb_build_object('status', v_run.status, 'turn_id', v_run.run_id);
+end
+$$;
+comment on function aos_agent.cancel_turn(uuid) is
+    'Ends a turn that is not finished: at once where it waits, before its next step where another session drives it. What it did stays recorded.';
+
+create function aos_agent._cancel(run_id uuid) returns void
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update aos_core.approval as a set decision = 'cancelled', decided_at = clock_timestamp(), decided_by = session_user
+      from aos_core.step as s
+     where s.run_id = _cancel.run_id and a.step_id = s.step_id and a.tenant_id = s.tenant_id and a.decision is null;
+    perform aos_core._record(_cancel.run_id, '[]',
+        (select coalesce(json_agg(json_build_object('step_no', s.step_no, 'status', 'cancelled', 'finished_at', clock_timestamp(),
+                    'message', case s.kind when 'tool' then
+                        aos_agent._tool_message(s.call_id, '"The turn was cancelled before this call ended."', true) end)), '[]')
+           from aos_core.step as s where s.run_id = _cancel.run_id and s.finished_at is null), 'cancelled');
+end
+$$;
+comment on function aos_agent._cancel(uuid) is 'Closes the open steps of a turn and the turn itself as cancelled.';

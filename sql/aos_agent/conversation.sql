@@ -1,0 +1,56 @@
+create function aos_agent._conversation_tenant(conversation_id uuid) returns uuid
+    language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid;
+begin
+    select c.tenant_id into v_tenant_id from aos_agent.conversation as c where c.conversation_id = _conversation_tenant.conversation_id;
+    if not found then
+        raise exception using errcode = 'OS002', message = format('there is no conversation %s', _conversation_tenant.conversation_id),
+            hint = 'INSERT INTO aos_agent.conversation (agent_id, tenant_id) ... RETURNING conversation_id opens one.';
+    end if;
+    return v_tenant_id;
+end
+$$;
+comment on function aos_agent._conversation_tenant(uuid) is 'Whose conversation it is; an error when there is none.';
+
+create function aos_agent._refuse_empty(content text) returns void
+    language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if coalesce(content, '') = '' then
+        raise exception using errcode = 'OS001', message = 'the message is empty', hint = 'Pass the user''s words as content.';
+    end if;
+end
+$$;
+comment on function aos_agent._refuse_empty(text) is 'Raises an error when a message has no content.';
+
+create function aos_agent.open_conversation(agent_name text, title text default null) returns uuid
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_agent aos_agent.agent := aos_agent._agent(open_conversation.agent_name);
+    v_conversation_id uuid;
+begin
+    insert into aos_agent.conversation (agent_id, tenant_id, title)
+    values (v_agent.agent_id, v_agent.tenant_id, open_conversation.title)
+    returning conversation_id into v_conversation_id;
+    return v_conversation_id;
+end
+$$;
+comment on function aos_agent.open_conversation(text, text) is 'Opens a conversation with an agent. Returns conversation_id.';
+
+create function aos_agent.add_user_message(conversation_id uuid, content text) returns uuid
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_message_id uuid;
+begin
+    perform aos_agent._refuse_empty(add_user_message.content);
+    insert into aos_agent.message (tenant_id, conversation_id, content)
+    values (aos_agent._conversation_tenant(add_user_message.conversation_id), add_user_message.conversation_id, add_user_message.content)
+    returning message_id into v_message_id;
+    return v_message_id;
+end
+$$;
+comment on function aos_agent.add_user_message(uuid, text) is 'Adds what the user said; the next turn answers it. Returns message_id.';

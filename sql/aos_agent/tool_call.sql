@@ -1,0 +1,241 @@
+create function aos_agent._decide_tool_call(run_id uuid, tool_name text, arguments json,
+        out decision text, out skill_id uuid, out function_name text, out reason text)
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_runner text;
+    v_parameters jsonb;
+    v_implementation text;
+    v_approval text;
+begin
+    select r.runner, e.skill_id, e.function_name, e.parameters, e.implementation, e.approval
+      into v_runner, skill_id, function_name, v_parameters, v_implementation, v_approval
+      from aos_core.run as r
+      join aos_agent.conversation as c on c.conversation_id = r.conversation_id and c.tenant_id = r.tenant_id
+      left join aos_agent.effective_skill as e
+             on e.agent_id = c.agent_id and e.tenant_id = c.tenant_id and e.name = _decide_tool_call.tool_name
+     where r.run_id = _decide_tool_call.run_id
+     limit 1;
+    if skill_id is null or (v_implementation = 'external' and v_runner <> 'external') then
+        decision := 'unknown_tool';
+        reason := format('There is no tool %s. Use only the tools that are offered.', _decide_tool_call.tool_name);
+    elsif v_approval = 'never' then
+        decision := 'denied';
+        reason := format('The tool %s may not be used here.', _decide_tool_call.tool_name);
+    else
+        reason := aos_skills._argument_error(v_parameters, _decide_tool_call.arguments);
+        decision := case
+            when reason is not null then 'invalid_arguments'
+            when v_approval = 'ask' then 'awaiting_approval'
+            when v_implementation = 'external' then 'awaiting_result'
+            else 'run'
+        end;
+    end if;
+end
+$$;
+comment on function aos_agent._decide_tool_call(uuid, text, json) is
+    'What is to happen to a call that the model of a turn asks for: run, awaiting_approval, awaiting_result (an outside worker runs it), denied, unknown_tool or invalid_arguments, with the reason in words for the model. All drivers ask here.';
+
+create function aos_agent._tool_message(call_id text, result json, is_error boolean default false) returns text
+    language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- A JSON string is given to the model as its text, anything else as JSON.
+    return '{"role":"tool","call_id":' || to_json(call_id) || ',"content":' || to_json(coalesce(result #>> '{}', 'null'))
+        || case when is_error then ',"is_error":true}' else '}' end;
+end
+$$;
+comment on function aos_agent._tool_message(text, json, boolean) is 'The result of a tool call as a message in the neutral format.';
+
+create function aos_agent._assistant_message(content text, tool_calls json default null) returns text
+    language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return '{"role":"assistant","content":' || to_json(content) || coalesce(',"tool_calls":' || tool_calls, '') || '}';
+end
+$$;
+comment on function aos_agent._assistant_message(text, json) is 'A model''s reply as a message in the neutral format.';
+
+create function aos_agent._call_function(run_id uuid, function_name text, arguments jsonb) returns json
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_run aos_core.run;
+    v_result json;
+begin
+    select r.* into strict v_run from aos_core.run as r where r.run_id = _call_function.run_id;
+    execute aos_skills._invocation(_call_function.function_name, array(select jsonb_object_keys(_call_function.arguments)))
+       into v_result
+      using _call_function.arguments, v_run.conversation_id, v_run.run_id, v_run.tenant_id;
+    return coalesce(v_result, 'null');
+end
+$$;
+comment on function aos_agent._call_function(uuid, text, jsonb) is 'Runs a function skill for a turn.';
+
+create function aos_agent._last_reply_is_open(run_id uuid) returns boolean
+    language sql stable set search_path = pg_catalog, pg_temp
+return coalesce((select bool_or(s.finished_at is null) from aos_core.step as s
+    where s.run_id = _last_reply_is_open.run_id and s.kind = 'tool'), false);
+comment on function aos_agent._last_reply_is_open(uuid) is 'Whether calls of the last model reply still wait for their end: then one more call belongs to the same reply.';
+
+create function aos_agent._external_turn(turn_id uuid) returns aos_core.run
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_run aos_core.run := aos_agent._lock_turn(_external_turn.turn_id);
+begin
+    if v_run.status in ('completed', 'failed', 'cancelled') then
+        raise exception using errcode = 'OS003', message = format('turn %s is already %s', v_run.run_id, v_run.status),
+            hint = 'SELECT aos_agent.start_turn(conversation_id) starts the next one.';
+    elsif v_run.runner <> 'external' then
+        raise exception using errcode = 'OS003', message = format('turn %s is run by the database', v_run.run_id),
+            hint = 'SELECT aos_agent.run_turn(turn_id) runs it whole; set runner = ''external'' of the agent to drive its turns from outside.';
+    end if;
+    return v_run;
+end
+$$;
+comment on function aos_agent._external_turn(uuid) is 'Locks an unfinished turn that an outside worker drives; an error for any other turn.';
+
+create function aos_agent._tool_call_state(step aos_core.step) returns jsonb
+    language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return jsonb_build_object('status', case (step).status
+            when 'awaiting_result' then 'approved'
+            when 'rejected' then 'denied'
+            else (step).status end,
+        'step_id', (step).step_id, 'call_id', (step).call_id)
+        || case when (step).message is null then '{}' else jsonb_build_object('result', (step).message ->> 'content') end;
+end
+$$;
+comment on function aos_agent._tool_call_state(aos_core.step) is 'A tool call as the functions for outside workers return it.';
+
+create function aos_agent.process_tool_call(turn_id uuid, tool_name text, arguments jsonb, call_id text default null, fence bigint default null)
+    returns jsonb
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_run aos_core.run := aos_agent._external_turn(process_tool_call.turn_id);
+    v_step aos_core.step;
+    v_call record;
+    v_last_no integer;
+    v_reply_no integer;
+    v_call_id text;
+    v_call_json jsonb;
+    v_result json;
+    v_status text;
+    v_new json[] := '{}';
+begin
+    select * into v_step from aos_core.step as s where s.run_id = v_run.run_id and s.call_id = process_tool_call.call_id;
+    if found then
+        -- The worker asks again about a call that is known: the answer is the same.
+        return aos_agent._tool_call_state(v_step);
+    end if;
+    select coalesce(max(s.step_no), 0), max(s.step_no) filter (where s.kind = 'model') into v_last_no, v_reply_no
+      from aos_core.step as s where s.run_id = v_run.run_id;
+    v_call_id := coalesce(process_tool_call.call_id, 'call_' || v_last_no + 1);
+    v_call_json := jsonb_build_object('call_id', v_call_id, 'name', process_tool_call.tool_name, 'arguments', process_tool_call.arguments);
+
+    if v_reply_no is null or not aos_agent._last_reply_is_open(v_run.run_id) then
+        if v_run.model_calls >= (select coalesce(a.max_model_calls, (aos_meta.setting('max_model_calls') #>> '{}')::integer)
+                from aos_agent.conversation as c join aos_agent.agent as a on a.agent_id = c.agent_id and a.tenant_id = c.tenant_id
+               where c.conversation_id = v_run.conversation_id) then
+            raise exception using errcode = 'OS003', message = format('turn %s has made all its %s model calls', v_run.run_id, v_run.model_calls),
+                hint = 'SELECT aos_agent.finish_turn(turn_id, content) with what the model knows by now; agent.max_model_calls is the limit.';
+        end if;
+        v_reply_no := v_last_no + 1;
+        v_last_no := v_reply_no;
+        v_new := v_new || json_build_object('kind', 'model', 'step_no', v_reply_no, 'status', 'completed', 'finished_at', clock_timestamp(),
+            'message', aos_agent._assistant_message('', json_build_array(v_call_json)));
+    else
+        update aos_core.step as s
+           set message = aos_agent._assistant_message(s.message ->> 'content', ((s.message -> 'tool_calls')::jsonb || v_call_json)::json)::json
+         where s.run_id = v_run.run_id and s.step_no = v_reply_no;
+    end if;
+
+    select * into v_call from aos_agent._decide_tool_call(v_run.run_id, process_tool_call.tool_name, process_tool_call.arguments::json);
+    if v_call.decision = 'run' then
+        begin
+            v_result := aos_agent._call_function(v_run.run_id, v_call.function_name, process_tool_call.arguments);
+            v_status := 'completed';
+        exception when others then  -- a cancel is not among others
+            v_result := to_json(format('%s: %s', sqlstate, sqlerrm));
+            v_status := 'failed';
+        end;
+    elsif v_call.decision in ('awaiting_approval', 'awaiting_result') then
+        v_status := v_call.decision;
+    else
+        v_status := case v_call.decision when 'denied' then 'rejected' else 'failed' end;
+        v_result := to_json(v_call.reason);
+    end if;
+    v_new := v_new || json_build_object('kind', 'tool', 'step_no', v_last_no + 1, 'model_step_no', v_reply_no, 'status', v_status,
+        'finished_at', case when v_result is not null then clock_timestamp() end, 'skill_id', v_call.skill_id, 'call_id', v_call_id,
+        'tool_name', process_tool_call.tool_name, 'arguments', process_tool_call.arguments::text,
+        'message', case when v_result is not null then aos_agent._tool_message(v_call_id, v_result, v_status <> 'completed') end,
+        'error', case when v_status = 'failed' then json_build_object('message', v_result) end);
+    perform aos_core._record(v_run.run_id, array_to_json(v_new), '[]', v_run.status, v_run.waiting_reason);
+    perform aos_core._record(v_run.run_id, '[]', '[]', aos_core._next_status(v_run.run_id), v_run.waiting_reason);
+    select * into strict v_step from aos_core.step as s where s.run_id = v_run.run_id and s.call_id = v_call_id;
+    return aos_agent._tool_call_state(v_step) ||
+        case when v_call.reason is null then '{}' else jsonb_build_object('status', v_call.decision, 'reason', v_call.reason) end;
+end
+$$;
+comment on function aos_agent.process_tool_call(uuid, text, jsonb, text, bigint) is
+    'An outside worker asks about a call that the model wants. status approved: run it and record_tool_result. completed: it has been run in the database, see result. awaiting_approval, denied, invalid_arguments, unknown_tool: as they say.';
+
+create function aos_agent.record_tool_result(turn_id uuid, tool_name text, result jsonb, call_id text default null, fence bigint default null)
+    returns jsonb
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_run aos_core.run := aos_agent._external_turn(record_tool_result.turn_id);
+    v_step aos_core.step;
+    v_waiting bigint;
+    v_status text;
+begin
+    select count(*) into v_waiting
+      from aos_core.step as s
+     where s.run_id = v_run.run_id and s.tool_name = record_tool_result.tool_name and s.status in ('awaiting_result', 'approved')
+       and (record_tool_result.call_id is null or s.call_id = record_tool_result.call_id);
+    if v_waiting <> 1 then
+        raise exception using errcode = case when v_waiting = 0 then 'OS002' else 'OS001' end,
+            message = format('%s call(s) of %s wait for a result%s', case v_waiting when 0 then 'no' else v_waiting::text end,
+                record_tool_result.tool_name, coalesce(' under call_id ' || record_tool_result.call_id, '')),
+            hint = case when v_waiting = 0 then 'Announce the call with process_tool_call first; a call that waits for a person cannot have a result yet.'
+                else 'Pass call_id, as process_tool_call returned it.' end;
+    end if;
+    select * into strict v_step
+      from aos_core.step as s
+     where s.run_id = v_run.run_id and s.tool_name = record_tool_result.tool_name and s.status in ('awaiting_result', 'approved')
+       and (record_tool_result.call_id is null or s.call_id = record_tool_result.call_id);
+    v_status := aos_core._next_status(v_run.run_id, v_step.step_no);
+    perform aos_core._record(v_run.run_id, '[]', json_build_array(json_build_object('step_no', v_step.step_no, 'status', 'completed',
+        'finished_at', clock_timestamp(), 'message', aos_agent._tool_message(v_step.call_id, record_tool_result.result::json))), v_status,
+        v_run.waiting_reason);
+    return jsonb_build_object('status', 'recorded', 'step_id', v_step.step_id, 'call_id', v_step.call_id, 'turn_status', v_status);
+end
+$$;
+comment on function aos_agent.record_tool_result(uuid, text, jsonb, text, bigint) is
+    'An outside worker reports what a tool call returned. call_id tells parallel calls of one tool apart.';
+
+create function aos_agent.finish_turn(turn_id uuid, content text, fence bigint default null) returns jsonb
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_run aos_core.run := aos_agent._external_turn(finish_turn.turn_id);
+    v_open text;
+begin
+    perform aos_agent._refuse_empty(finish_turn.content);
+    select string_agg(format('%s (%s)', s.tool_name, s.call_id), ', ' order by s.step_no) into v_open
+      from aos_core.step as s where s.run_id = v_run.run_id and s.finished_at is null;
+    if v_open is not null then
+        raise exception using errcode = 'OS003', message = format('turn %s still waits for %s', v_run.run_id, v_open),
+            hint = 'Record the results first, or end the turn with aos_agent.cancel_turn(turn_id).';
+    end if;
+    perform aos_core._record(v_run.run_id, json_build_array(json_build_object('kind', 'model', 'status', 'completed', 'finished_at', clock_timestamp(),
+        'step_no', (select coalesce(max(s.step_no), 0) + 1 from aos_core.step as s where s.run_id = v_run.run_id),
+        'message', aos_agent._assistant_message(finish_turn.content))), '[]', 'completed');
+    return jsonb_build_object('status', 'completed', 'turn_id', v_run.run_id);
+end
+$$;
+comment on function aos_agent.finish_turn(uuid, text, bigint) is 'An outside worker records the answer: the turn is completed.';

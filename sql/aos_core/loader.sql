@@ -1,0 +1,23 @@
+create function aos_core._load() returns void
+    language plpython3u security definer set search_path = pg_catalog, pg_temp
+as $$
+# The directory is looked up at run time: a path in this body would survive pg_upgrade and name the old server's.
+import os, sys
+settings = plpy.execute("select setting from pg_catalog.pg_config() where name = 'PKGLIBDIR'"
+    " union all select pg_catalog.current_setting('dynamic_library_path')")
+pkglibdir, search = (row['setting'] for row in settings)
+places = [p.replace('$libdir', pkglibdir) for p in search.split(':') if p] + [pkglibdir]
+base = next((b for b in (os.path.join(p, 'pgagentos') for p in places) if os.path.isdir(os.path.join(b, 'kernel'))), None)
+if base is None:
+    plpy.error('the Python package of pgagentos is not installed beside this server', sqlstate='OS901',
+        hint='Run "make install" for the server of this pg_config, then reconnect.', detail='Looked below: ' + ', '.join(places))
+for part in ('site-%d.%d' % sys.version_info[:2], 'kernel'):
+    path = os.path.join(base, part)
+    if path not in sys.path:
+        sys.path.insert(0, path)
+from pgagentos.entry import call
+GD['pgagentos'] = call
+$$;
+comment on function aos_core._load() is 'Finds the Python package of this server, once per session.';
+-- Security definer because pg_config() is for superusers only. The function has no parameter and what it finds is
+-- decided by the server's files and by a setting that only a superuser can set.
