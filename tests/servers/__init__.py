@@ -37,12 +37,16 @@ class FaultServer:
 
 
 @contextmanager
-def start_fault_server(certificate: Path | None = None, key: Path | None = None) -> Iterator[FaultServer]:
+def start_fault_server(
+    certificate: Path | None = None, key: Path | None = None
+) -> Iterator[FaultServer]:
     """Run ``fault_server.py`` in its own process, over TLS when a certificate is given."""
     command = [sys.executable, str(Path(__file__).with_name("fault_server.py"))]
     if certificate is not None:
         command += ["--certificate", str(certificate), "--key", str(key)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
             assert process.stdout is not None
             yield FaultServer(

@@ -312,7 +312,9 @@ def switch_protocols(peer: Peer, request: Request) -> bool:
 
 def chunked(peer: Peer, request: Request) -> bool:
     """A proper body in chunks, with a trailer."""
-    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+    head = (
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+    )
     pieces = [BODY[start : start + 7] for start in range(0, len(BODY), 7)]
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
     peer.send(head + chunks + b"0\r\nx-trailer: late\r\n\r\n")

@@ -48,8 +48,8 @@ class TlsStream(Stream):
                 sent, events = 0, WRITE
             except ssl.SSLWantReadError:
                 sent, events = 0, READ
-            except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
-                raise _reset() from None
+            except ssl.SSLError as error:
+                raise _as_plain(error) from None
             if sent == len(rest):
                 return
             rest = memoryview(rest)[sent:]
@@ -71,8 +71,8 @@ class TlsStream(Stream):
                 events = WRITE
             except ssl.SSLZeroReturnError:
                 return b""
-            except ssl.SSLEOFError:
-                raise _reset() from None
+            except ssl.SSLError as error:
+                raise _as_plain(error) from None
 
 
 def start_tls(stream: Stream, host: str, until: float, context: ssl.SSLContext) -> Steps[TlsStream]:
@@ -107,8 +107,8 @@ def start_tls(stream: Stream, host: str, until: float, context: ssl.SSLContext) 
                 events = READ
             except ssl.SSLWantWriteError:
                 events = WRITE
-            except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
-                raise _reset() from None
+            except ssl.SSLError as error:
+                raise _as_plain(error) from None
             else:
                 return TlsStream(sock)
             if not (yield Wait(sock.fileno(), events, until)):
@@ -118,6 +118,12 @@ def start_tls(stream: Stream, host: str, until: float, context: ssl.SSLContext) 
         raise
 
 
-def _reset() -> ConnectionResetError:
-    """What a plain connection would raise."""
-    return ConnectionResetError(errno.ECONNRESET, "connection closed without a TLS farewell")
+def _as_plain(error: ssl.SSLError) -> OSError:
+    """A lost connection looks as it does without TLS; any other error stays what it is."""
+    # Older Pythons with OpenSSL 3 report the end of the connection as a plain SSLError.
+    if (
+        isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
+        or error.reason == "UNEXPECTED_EOF_WHILE_READING"
+    ):
+        return ConnectionResetError(errno.ECONNRESET, "the peer closed the connection")
+    return error

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from pgagentos.errors import InvalidInput, ProviderError
+from pgagentos.net import resolver
 from pgagentos.net.message import HttpResponse, Limits
 from servers import FaultServer
 
@@ -122,6 +123,20 @@ def test_a_refused_connection_is_a_connection_error_with_host_and_port(call: Cal
             call(f"http://127.0.0.1:{port}/")
     assert caught.value.kind == "connection"
     assert caught.value.message == f"no connection to 127.0.0.1:{port}: Connection refused"
+
+
+def test_a_name_that_nobody_knows_is_a_connection_error(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        resolver, "GETENT", "/bin/false"
+    )  # what getent does then: no line, status 2
+    with pytest.raises(ProviderError) as caught:
+        call(f"http://nowhere.example/v1?key={SECRET}")
+    assert caught.value.kind == "connection"
+    assert caught.value.message == (
+        "no connection to nowhere.example:80: host name nowhere.example could not be resolved"
+    )
 
 
 def test_a_connection_that_is_never_accepted_runs_into_its_own_time_limit(
