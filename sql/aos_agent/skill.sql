@@ -1,20 +1,25 @@
 create view aos_agent.effective_skill as
-    select a.agent_id, a.tenant_id, s.skill_id, s.name, s.description, s.parameters, s.implementation, s.function_name,
-           coalesce(g.approval, s.approval) as approval
-      from aos_agent.agent as a
-      join aos_agent.agent_skill as g on g.agent_id = a.agent_id and g.tenant_id = a.tenant_id
+    select g.agent_id, g.tenant_id, s.skill_id, s.name, s.description, s.parameters, s.implementation, s.function_name, g.approval,
+           case when g.approval = 'never' then 'denied'
+                when g.approval = 'ask' then 'awaiting_approval'
+                when s.implementation = 'external' then 'awaiting_result'
+                else 'run' end as on_call
+      from (select a.agent_id, a.tenant_id, k.skill_id, coalesce(k.approval, s.approval) as approval
+              from aos_agent.agent as a
+              join aos_agent.agent_skill as k on k.agent_id = a.agent_id and k.tenant_id = a.tenant_id
+              join aos_skills.skill as s on s.skill_id = k.skill_id
+            union all
+            select a.agent_id, a.tenant_id, k.skill_id, coalesce(k.approval, s.approval)
+              from aos_agent.agent as a
+              join aos_skills.role_skill as k on k.role_name = a.role_name
+              join aos_skills.skill as s on s.skill_id = k.skill_id
+             where not exists (select from aos_agent.agent_skill as own where own.agent_id = a.agent_id and own.tenant_id = a.tenant_id)) as g
       join aos_skills.skill as s on s.skill_id = g.skill_id
-     where s.is_active and (s.tenant_id is null or s.tenant_id = a.tenant_id)
-    union all
-    select a.agent_id, a.tenant_id, s.skill_id, s.name, s.description, s.parameters, s.implementation, s.function_name,
-           coalesce(r.approval, s.approval)
-      from aos_agent.agent as a
-      join aos_skills.role_skill as r on r.role_name = a.role_name
-      join aos_skills.skill as s on s.skill_id = r.skill_id
-     where s.is_active and (s.tenant_id is null or s.tenant_id = a.tenant_id)
-       and not exists (select from aos_agent.agent_skill as g where g.agent_id = a.agent_id and g.tenant_id = a.tenant_id);
+     where s.is_active and (s.tenant_id is null or s.tenant_id = g.tenant_id);
 comment on view aos_agent.effective_skill is
-    'What each agent can use: its own skills, or its role''s when it has none of its own; with the approval that holds for it.';
+    'What each agent can use: its own skills, or its role''s when it has none of its own; the approval that holds for it, and what happens when its model calls it.';
+comment on column aos_agent.effective_skill.on_call is
+    'run: at once, in the database. awaiting_result: an outside worker runs it. awaiting_approval: a person decides. denied: it is refused.';
 
 create function aos_agent._agent(agent_name text) returns aos_agent.agent
     language plpgsql stable set search_path = pg_catalog, pg_temp

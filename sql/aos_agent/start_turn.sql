@@ -27,7 +27,7 @@ $$;
 comment on function aos_agent._lock_conversation(uuid, boolean) is
     'Locks a conversation for the rest of the transaction: one turn at a time. A second caller waits, or fails at once with nowait. Returns tenant_id.';
 
-create function aos_agent._start_turn(conversation_id uuid, content text default null) returns uuid
+create function aos_agent._start_turn(conversation_id uuid, content text default null, agent_name text default null) returns uuid
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -52,7 +52,11 @@ begin
       left join aos_persona.persona_version as v
              on v.persona_id = p.persona_id and v.version_no = p.version_no and v.tenant_id = p.tenant_id
      where c.conversation_id = _start_turn.conversation_id;
-    if not v_agent.is_active then
+    if v_agent.name <> _start_turn.agent_name then
+        raise exception using errcode = 'OS001',
+            message = format('conversation %s is with agent %L, not with %L', conversation_id, v_agent.name, agent_name),
+            hint = 'Leave conversation_id out to open a new one.';
+    elsif not v_agent.is_active then
         raise exception using errcode = 'OS003', message = format('agent %L is not active', v_agent.name),
             hint = 'Set is_active of the agent and of its tenant.';
     elsif not v_agent.model_is_active then
@@ -101,8 +105,8 @@ begin
     return v_run_id;
 end
 $$;
-comment on function aos_agent._start_turn(uuid, text) is
-    'Starts a turn on the messages that no turn has answered yet, or on this one new message. Returns turn_id.';
+comment on function aos_agent._start_turn(uuid, text, text) is
+    'Starts a turn on the messages that no turn has answered yet, and on this new one if given. agent_name: whose conversation it has to be. Returns turn_id.';
 
 create function aos_agent.start_turn(conversation_id uuid) returns uuid
     language sql set search_path = pg_catalog, pg_temp
@@ -114,16 +118,7 @@ create function aos_agent._ask(agent_name text, content text, conversation_id uu
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if conversation_id is null then
-        return aos_agent._start_turn(aos_agent.open_conversation(agent_name), content);
-    elsif not exists (select from aos_agent.conversation as c
-            join aos_agent.agent as a on a.agent_id = c.agent_id and a.tenant_id = c.tenant_id
-            where c.conversation_id = _ask.conversation_id and a.name = _ask.agent_name) then
-        perform aos_agent._conversation_tenant(conversation_id);  -- raises when there is no such conversation
-        raise exception using errcode = 'OS001', message = format('conversation %s is not with agent %L', conversation_id, agent_name),
-            hint = 'Leave conversation_id out to open a new one.';
-    end if;
-    return aos_agent._start_turn(conversation_id, content);
+    return aos_agent._start_turn(coalesce(conversation_id, aos_agent.open_conversation(agent_name)), content, agent_name);
 end
 $$;
 comment on function aos_agent._ask(text, text, uuid) is 'Starts a turn on one new message, in a new conversation when none is given. Returns turn_id.';

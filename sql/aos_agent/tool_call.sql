@@ -1,35 +1,24 @@
-create function aos_agent._decide_tool_call(run_id uuid, tool_name text, arguments json,
+create function aos_agent._decide_tool_call(agent_id uuid, tool_name text, arguments json,
         out decision text, out skill_id uuid, out function_name text, out reason text)
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_runner text;
     v_parameters jsonb;
-    v_implementation text;
-    v_approval text;
 begin
-    select r.runner, e.skill_id, e.function_name, e.parameters, e.implementation, e.approval
-      into v_runner, skill_id, function_name, v_parameters, v_implementation, v_approval
-      from aos_core.run as r
-      join aos_agent.conversation as c on c.conversation_id = r.conversation_id and c.tenant_id = r.tenant_id
-      left join aos_agent.effective_skill as e
-             on e.agent_id = c.agent_id and e.tenant_id = c.tenant_id and e.name = _decide_tool_call.tool_name
-     where r.run_id = _decide_tool_call.run_id
-     limit 1;
-    if skill_id is null or (v_implementation = 'external' and v_runner <> 'external') then
+    select e.on_call, e.skill_id, e.function_name, e.parameters
+      into decision, skill_id, function_name, v_parameters
+      from aos_agent.effective_skill as e
+     where e.agent_id = _decide_tool_call.agent_id and e.name = _decide_tool_call.tool_name;
+    if not found then
         decision := 'unknown_tool';
-        reason := format('There is no tool %s. Use only the tools that are offered.', _decide_tool_call.tool_name);
-    elsif v_approval = 'never' then
-        decision := 'denied';
-        reason := format('The tool %s may not be used here.', _decide_tool_call.tool_name);
+        reason := format('There is no tool %s. Use only the tools that are offered.', tool_name);
+    elsif decision = 'denied' then
+        reason := format('The tool %s may not be used here.', tool_name);
     else
         reason := aos_skills._argument_error(v_parameters, _decide_tool_call.arguments);
-        decision := case
-            when reason is not null then 'invalid_arguments'
-            when v_approval = 'ask' then 'awaiting_approval'
-            when v_implementation = 'external' then 'awaiting_result'
-            else 'run'
-        end;
+        if reason is not null then
+            decision := 'invalid_arguments';
+        end if;
     end if;
 end
 $$;
@@ -125,21 +114,26 @@ declare
     v_result json;
     v_status text;
     v_new json[] := '{}';
+    v_agent_id uuid;
+    v_max_model_calls integer;
 begin
     select * into v_step from aos_core.step as s where s.run_id = v_run.run_id and s.call_id = process_tool_call.call_id;
     if found then
         -- The worker asks again about a call that is known: the answer is the same.
         return aos_agent._tool_call_state(v_step);
     end if;
+    select a.agent_id, coalesce(a.max_model_calls, (aos_meta.setting('max_model_calls') #>> '{}')::integer)
+      into strict v_agent_id, v_max_model_calls
+      from aos_agent.conversation as c
+      join aos_agent.agent as a on a.agent_id = c.agent_id and a.tenant_id = c.tenant_id
+     where c.conversation_id = v_run.conversation_id;
     select coalesce(max(s.step_no), 0), max(s.step_no) filter (where s.kind = 'model') into v_last_no, v_reply_no
       from aos_core.step as s where s.run_id = v_run.run_id;
     v_call_id := coalesce(process_tool_call.call_id, 'call_' || v_last_no + 1);
     v_call_json := jsonb_build_object('call_id', v_call_id, 'name', process_tool_call.tool_name, 'arguments', process_tool_call.arguments);
 
     if v_reply_no is null or not aos_agent._last_reply_is_open(v_run.run_id) then
-        if v_run.model_calls >= (select coalesce(a.max_model_calls, (aos_meta.setting('max_model_calls') #>> '{}')::integer)
-                from aos_agent.conversation as c join aos_agent.agent as a on a.agent_id = c.agent_id and a.tenant_id = c.tenant_id
-               where c.conversation_id = v_run.conversation_id) then
+        if v_run.model_calls >= v_max_model_calls then
             raise exception using errcode = 'OS003', message = format('turn %s has made all its %s model calls', v_run.run_id, v_run.model_calls),
                 hint = 'SELECT aos_agent.finish_turn(turn_id, content) with what the model knows by now; agent.max_model_calls is the limit.';
         end if;
@@ -153,7 +147,7 @@ begin
          where s.run_id = v_run.run_id and s.step_no = v_reply_no;
     end if;
 
-    select * into v_call from aos_agent._decide_tool_call(v_run.run_id, process_tool_call.tool_name, process_tool_call.arguments::json);
+    select * into v_call from aos_agent._decide_tool_call(v_agent_id, process_tool_call.tool_name, process_tool_call.arguments::json);
     if v_call.decision = 'run' then
         begin
             v_result := aos_agent._call_function(v_run.run_id, v_call.function_name, process_tool_call.arguments);

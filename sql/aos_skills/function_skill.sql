@@ -133,15 +133,15 @@ begin
             hint = 'Create it again, or set is_active = false for its skill.';
     end if;
     select format('%I.%I(%s)', n.nspname, v_proc.proname, coalesce(string_agg(format('%I => ', a.name) || case
-            when a.name = 'context_conversation_id' then '$2'
-            when a.name = 'context_turn_id' then '$3'
-            when a.name = 'context_tenant_id' then '$4'
-            when a.type_oid in ('json'::regtype, 'jsonb'::regtype) then format('($1 -> %L)::%s', a.name, a.type_oid::regtype)
-            when t.typtype = 'c' then format('jsonb_populate_record(null::%s, $1 -> %L)', a.type_oid::regtype, a.name)
+            when a.name = 'context_conversation_id' then 'i.conversation_id'
+            when a.name = 'context_turn_id' then 'i.turn_id'
+            when a.name = 'context_tenant_id' then 'i.tenant_id'
+            when a.type_oid in ('json'::regtype, 'jsonb'::regtype) then format('(i.given -> %L)::%s', a.name, a.type_oid::regtype)
+            when t.typtype = 'c' then format('jsonb_populate_record(null::%s, i.given -> %L)', a.type_oid::regtype, a.name)
             when t.typcategory = 'A' then
-                format('case jsonb_typeof($1 -> %1$L) when ''array'' then array(select jsonb_array_elements_text($1 -> %1$L))::%2$s end',
+                format('case jsonb_typeof(i.given -> %1$L) when ''array'' then array(select jsonb_array_elements_text(i.given -> %1$L))::%2$s end',
                     a.name, a.type_oid::regtype)
-            else format('($1 ->> %L)::%s', a.name, a.type_oid::regtype)
+            else format('(i.given ->> %L)::%s', a.name, a.type_oid::regtype)
         end, ', ' order by a.argument_no), ''))
       into v_call
       from pg_namespace as n
@@ -149,13 +149,15 @@ begin
       left join pg_type as t on t.oid = a.type_oid
      where n.oid = v_proc.pronamespace
      group by n.nspname;
+    -- All four parameters appear with their types, whether the function takes them or not.
+    v_call := format('(select $1::jsonb as given, $2::uuid as conversation_id, $3::uuid as turn_id, $4::uuid as tenant_id) as i, lateral %s as r', v_call);
     if v_proc.proretset then
         -- The 101st row is fetched only to know that there are more than 100.
-        return format('select case when count(*) <= 100 then coalesce(json_agg(r), ''[]'') '
-            'else json_build_object(''rows'', (json_agg(r)), ''note'', ''there are more rows; only the first 101 are shown'') end '
-            'from (select r from %s as r limit 101) as s', v_call);
+        return format('select case when count(*) <= 100 then coalesce(json_agg(s.r), ''[]'') '
+            'else json_build_object(''rows'', json_agg(s.r), ''note'', ''there are more rows; only the first 101 are shown'') end as result '
+            'from (select r from %s limit 101) as s', v_call);
     end if;
-    return format('select to_json(r) from %s as r', v_call);
+    return format('select to_json(r) as result from %s', v_call);
 end
 $$;
 comment on function aos_skills._invocation(text, text[]) is

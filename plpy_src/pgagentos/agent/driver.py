@@ -46,7 +46,7 @@ def ask(
     answer, status, error = _advance(database, carrier, run_id)
     if status != "completed":
         database.warn(
-            f"turn {run_id} is {status}" + (f": {error}" if error else ""),
+            f"turn {run_id} {status}: {error}" if error else f"turn {run_id} is {status}",
             f"SELECT aos_agent.run_turn('{run_id}') shows what it waits for or what failed.",
         )
         return None

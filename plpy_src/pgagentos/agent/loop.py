@@ -158,11 +158,11 @@ def _take_call(
     if reply.finish_reason == "length":
         status, content = "failed", CUT_OFF
     else:
-        decided = turns.decide_tool_call(database, turn.run_id, call.name, given)
+        decided = turns.decide_tool_call(database, turn.agent_id, call.name, given)
         skill_id = decided["skill_id"]
         if decided["decision"] == "run":
             status, content = tool_call.run(
-                database, turn.run_id, decided["function_name"], given
+                database, turn, decided["function_name"], given
             )
         elif decided["decision"] in ("awaiting_approval", "awaiting_result"):
             status, content = decided["decision"], None
@@ -192,11 +192,11 @@ def _run_approved_calls(database: Database, turn: Turn) -> None:
         if open_call.status != "approved":
             continue
         decided = turns.decide_tool_call(
-            database, turn.run_id, open_call.tool_name, open_call.arguments
+            database, turn.agent_id, open_call.tool_name, open_call.arguments
         )
         if decided["decision"] in ("run", "awaiting_approval"):
             status, content = tool_call.run(
-                database, turn.run_id, decided["function_name"], open_call.arguments
+                database, turn, decided["function_name"], open_call.arguments
             )
         else:  # the skill was changed or taken away since
             status, content = "failed", decided["reason"]

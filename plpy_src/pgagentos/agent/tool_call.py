@@ -9,7 +9,8 @@ from typing import Any
 from ..database import Database, DatabaseError
 from ..providers.base import ToolCall
 from ..providers.wire import dumps
-from ..store import turns
+from ..store import skills
+from .turn import Turn
 
 #: A longer result is cut before the model sees it.
 MAX_RESULT_CHARACTERS = 100_000
@@ -48,7 +49,7 @@ def content_of(result: str) -> str:
     return text
 
 
-def run(database: Database, run_id: str, function_name: str, arguments: str) -> tuple[str, str]:
+def run(database: Database, turn: Turn, function_name: str, arguments: str) -> tuple[str, str]:
     """Run a function skill in a savepoint of its own.
 
     Returns:
@@ -57,9 +58,8 @@ def run(database: Database, run_id: str, function_name: str, arguments: str) -> 
     """
     try:
         with database.savepoint():
-            return "completed", content_of(
-                turns.call_function(database, run_id, function_name, arguments)
-            )
+            result = skills.call_function(database, turn, function_name, arguments)
+            return "completed", content_of(result)
     except DatabaseError as error:
         if error.sqlstate[:2] == "40":  # the whole transaction has to start again
             raise

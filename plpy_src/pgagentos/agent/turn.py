@@ -58,7 +58,9 @@ class Turn:
     """
 
     run_id: str
+    tenant_id: str
     conversation_id: str
+    agent_id: str
     status: str
     runner: str
     model_calls: int

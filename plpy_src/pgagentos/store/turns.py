@@ -62,7 +62,9 @@ def load(database: Database, run_id: str) -> Turn:
     open_steps = json.loads(row["open_steps"]) if row["open_steps"] else []
     return Turn(
         run_id=run["run_id"],
+        tenant_id=run["tenant_id"],
         conversation_id=run["conversation_id"],
+        agent_id=agent["agent_id"],
         status=run["status"],
         runner=run["runner"],
         model_calls=run["model_calls"],
@@ -126,7 +128,7 @@ def cancel(database: Database, run_id: str) -> None:
 
 
 def decide_tool_call(
-    database: Database, run_id: str, tool_name: str, arguments: str
+    database: Database, agent_id: str, tool_name: str, arguments: str
 ) -> Mapping[str, Any]:
     """What is to happen to a call that the model asks for.
 
@@ -139,25 +141,10 @@ def decide_tool_call(
     return database.rows(
         "select d.decision, d.skill_id, d.function_name, d.reason"
         " from aos_agent._decide_tool_call($1::uuid, $2::text, $3::json) as d",
-        run_id,
+        agent_id,
         tool_name,
         arguments,
     )[0]
-
-
-def call_function(database: Database, run_id: str, function_name: str, arguments: str) -> str:
-    """Run a function skill.
-
-    Returns:
-        its result as JSON text.
-    """
-    rows = database.rows(
-        "select aos_agent._call_function($1::uuid, $2::text, $3::jsonb) as result",
-        run_id,
-        function_name,
-        arguments,
-    )
-    return str(rows[0]["result"])
 
 
 def record(
