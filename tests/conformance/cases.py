@@ -7,6 +7,8 @@ It defines:
 * ``AUTH_HEADERS``: the headers that carry the key, compared with what the SDK sends
 * ``SDK_ANSWER``: a body that satisfies the SDK's parser
 * ``REQUESTS``, ``REPLIES``, ``ERRORS``: tuples of the classes below
+* ``as_documented`` (optional): writes the SDK's body with the documented names, where the SDK uses
+  others that the API takes too
 """
 
 from __future__ import annotations
@@ -95,9 +97,7 @@ class ErrorCase:
 
 def load_all() -> list[ModuleType]:
     """Import every module of cases."""
-    return [
-        import_module(f"conformance.{path.stem}") for path in sorted(HERE.glob("cases_*.py"))
-    ]
+    return [import_module(f"conformance.{path.stem}") for path in sorted(HERE.glob("cases_*.py"))]
 
 
 def recorded(driver: str, name: str) -> HttpResponse:

@@ -42,7 +42,8 @@ def test_our_request_equals_what_the_official_sdk_sends(
 
     assert ours.url == recording_server.url + theirs.path
     assert ours.method == theirs.method
-    assert json.loads(ours.body) == theirs.json()
+    as_documented = getattr(module, "as_documented", lambda body: body)
+    assert json.loads(ours.body) == as_documented(theirs.json())
     names = {name for name, _ in ours.headers}
     for name in module.AUTH_HEADERS:
         if name in theirs.headers:

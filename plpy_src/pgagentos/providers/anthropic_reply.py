@@ -80,7 +80,16 @@ def from_wire(response: HttpResponse, endpoint: Endpoint) -> ChatReply:
         }
         if finish == "pause":
             vendor["is_paused"] = True
-    return ChatReply(_joined_text(blocks), calls, finish, usage, vendor, None, response_id, model)
+    return ChatReply(
+        _joined_text(blocks),
+        calls,
+        finish,
+        usage,
+        vendor,
+        response_id=response_id,
+        model=model,
+        finish_detail=str(stop_reason) if finish == "other" else None,
+    )
 
 
 def _with_unique_ids(blocks: list[dict[str, Any]], response_id: str) -> list[dict[str, Any]]:

@@ -143,6 +143,7 @@ class ChatReply:
         refusal: the model's own words when it refused, else None.
         response_id: the vendor's id of the reply, for logs.
         model: the model that the vendor says it used.
+        finish_detail: the vendor's own words for the end when finish_reason is ``other``, for logs.
     """
 
     content: str
@@ -153,6 +154,7 @@ class ChatReply:
     refusal: str | None = None
     response_id: str | None = None
     model: str | None = None
+    finish_detail: str | None = None
 
 
 class Driver(Protocol):

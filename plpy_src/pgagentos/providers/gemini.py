@@ -74,9 +74,9 @@ def to_wire(request: ChatRequest, endpoint: Endpoint) -> HttpRequest:
     if options.get("safety_settings"):
         body["safetySettings"] = options["safety_settings"]
     _add_tools(body, request, options, server_tools)
-    config = _generation_config(request, options, is_old=is_old, has_tools="tools" in body)
-    if config:
-        body["generationConfig"] = config
+    body["generationConfig"] = _generation_config(
+        request, options, is_old=is_old, has_tools="tools" in body
+    )
     headers = {"content-type": "application/json", "accept": "application/json"}
     if endpoint.api_key:
         headers["x-goog-api-key"] = endpoint.api_key

@@ -75,15 +75,16 @@ def from_wire(response: HttpResponse, endpoint: Endpoint) -> ChatReply:
         ToolCall(call_id, str(call.get("name") or ""), _arguments(call.get("args")))
         for call_id, call in zip(call_ids, call_parts, strict=True)
     )
+    finish = _finish(reason, has_calls=bool(calls))
     return ChatReply(
         "".join(str(part.get("text") or "") for part in parts if not part.get("thought")),
         calls,
-        _finish(reason, has_calls=bool(calls)),
+        finish,
         usage,
         _vendor(parts, call_ids, endpoint.provider, model or ""),
-        None,
-        response_id,
-        model,
+        response_id=response_id,
+        model=model,
+        finish_detail=str(candidate.get("finishMessage") or reason) if finish == "other" else None,
     )
 
 

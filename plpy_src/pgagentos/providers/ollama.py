@@ -216,25 +216,24 @@ def from_wire(response: HttpResponse, endpoint: Endpoint) -> ChatReply:
     unique = response.body.decode("utf-8", "replace")
     call_ids = unique_call_ids([call.get("id") for call in calls], unique)
     thinking = message.get("thinking")
+    vendor = {
+        "driver": "ollama",
+        "provider": endpoint.provider,
+        "model": str(body.get("model") or ""),
+        "thinking": str(thinking),
+    }
+    finish = _finish(body.get("done_reason"), has_calls=bool(calls))
     return ChatReply(
         content,
         tuple(
             ToolCall(call_id, str(function.get("name") or ""), _arguments(function))
             for call_id, function in zip(call_ids, functions, strict=True)
         ),
-        _finish(body.get("done_reason"), has_calls=bool(calls)),
+        finish,
         Usage(int(body.get("prompt_eval_count") or 0), int(body.get("eval_count") or 0)),
-        {
-            "driver": "ollama",
-            "provider": endpoint.provider,
-            "model": str(body.get("model") or ""),
-            "thinking": str(thinking),
-        }
-        if thinking
-        else None,
-        None,
-        None,
-        str(body["model"]) if body.get("model") else None,
+        vendor if thinking else None,
+        model=str(body["model"]) if body.get("model") else None,
+        finish_detail=str(body["done_reason"]) if finish == "other" else None,
     )
 
 

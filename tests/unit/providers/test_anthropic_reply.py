@@ -59,7 +59,7 @@ def test_texts_in_a_row_are_one_sentence_and_others_are_paragraphs() -> None:
     assert reply(text("Wait."), server, text("Done.")).content == "Wait.\n\nDone."
 
 
-# --- edge cases 1, 2, 3: calls -----------------------------------------------------------------------
+# --- edge cases 1, 2, 3: calls -------------------------------------------------------------------
 
 
 def test_edge_01_arguments_arrive_as_json_text() -> None:
@@ -79,7 +79,10 @@ def test_edge_02_missing_and_repeated_ids_are_made_unique_and_stay_so_in_the_his
     assert len(set(ids)) == 3
     assert all(ids)
     assert ids[1] == "toolu_A"
-    assert ids == [made.call_id for made in reply(THINKING, call(""), call("toolu_A"), call("toolu_A")).tool_calls]
+    assert ids == [
+        made.call_id
+        for made in reply(THINKING, call(""), call("toolu_A"), call("toolu_A")).tool_calls
+    ]
     back = sent(
         anthropic,
         ENDPOINT,
@@ -98,7 +101,7 @@ def test_edge_03_ids_that_count_within_a_reply_are_qualified_with_its_id() -> No
     assert one != two
 
 
-# --- edge case 6: thinking -----------------------------------------------------------------------------
+# --- edge case 6: thinking -----------------------------------------------------------------------
 
 
 def test_edge_06_thinking_is_kept_whole_for_the_vendor_and_out_of_the_text() -> None:
@@ -113,7 +116,7 @@ def test_edge_06_thinking_is_kept_whole_for_the_vendor_and_out_of_the_text() -> 
     }
 
 
-# --- edge cases 14 to 18: how a reply ends ---------------------------------------------------------------
+# --- edge cases 14 to 18: how a reply ends -------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -166,7 +169,7 @@ def test_edge_18_calls_count_whatever_the_stop_reason_says(stop_reason: str | No
     assert reply(call("t1"), stop_reason=stop_reason).finish_reason == "tool_calls"
 
 
-# --- edge case 20: not a message -------------------------------------------------------------------------
+# --- edge case 20: not a message -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -188,7 +191,7 @@ def test_edge_20_a_web_page_is_a_clear_error() -> None:
     assert caught.value.kind == "malformed_response"
 
 
-# --- edge case 21: usage -----------------------------------------------------------------------------------
+# --- edge case 21: usage -------------------------------------------------------------------------
 
 
 def test_edge_21_cached_tokens_are_added_to_the_input() -> None:
@@ -219,7 +222,7 @@ def test_a_reply_without_usage_counts_nothing() -> None:
     assert reply(text("x"), usage=None).usage == Usage()
 
 
-# --- edge cases 31 and 32, errors ----------------------------------------------------------------------------
+# --- edge cases 31 and 32, errors ----------------------------------------------------------------
 
 
 def test_edge_31_a_block_of_an_unknown_kind_is_kept_for_the_vendor() -> None:

@@ -42,7 +42,7 @@ def headers(endpoint: Endpoint) -> dict[str, str]:
     return dict(wire(anthropic, endpoint, request).headers)
 
 
-# --- the plain parts ---------------------------------------------------------------------------
+# --- the plain parts -----------------------------------------------------------------------------
 
 
 def test_a_plain_conversation_is_sent_word_for_word() -> None:
@@ -126,7 +126,7 @@ def test_edge_03_an_id_used_in_two_turns_is_unique_in_the_request() -> None:
     }
 
 
-# --- edge case 4: dangling calls -------------------------------------------------------------------
+# --- edge case 4: dangling calls -----------------------------------------------------------------
 
 
 def test_edge_04_a_call_without_a_result_gets_one_that_says_so() -> None:
@@ -139,7 +139,7 @@ def test_edge_04_a_result_without_a_call_is_dropped() -> None:
     assert messages_of(user("?"), result("nobody", "x")) == [{"role": "user", "content": "?"}]
 
 
-# --- edge case 5: results --------------------------------------------------------------------------
+# --- edge case 5: results ------------------------------------------------------------------------
 
 
 def test_edge_05_all_results_of_a_batch_stand_in_one_user_message_before_the_text() -> None:
@@ -180,7 +180,7 @@ def test_edge_05_an_empty_result_has_no_content_instead_of_an_empty_list() -> No
     assert found[2]["content"] == [{"type": "tool_result", "tool_use_id": "c1"}]
 
 
-# --- edge case 6: thinking ---------------------------------------------------------------------------
+# --- edge case 6: thinking -----------------------------------------------------------------------
 
 THINKING = {"type": "thinking", "thinking": "hm \u2028 \\u0041", "signature": "Eo8C+/=="}
 REDACTED = {"type": "redacted_thinking", "data": "EmwKAhgB"}
@@ -233,7 +233,7 @@ def test_budget_thinking_stays_off_in_a_loop_that_began_without_it() -> None:
     assert "thinking" in done
 
 
-# --- edge case 10: sampling --------------------------------------------------------------------------
+# --- edge case 10: sampling ----------------------------------------------------------------------
 
 WARM: dict[str, Any] = {"params": {"temperature": 1.4, "top_p": 0.9}}
 
@@ -270,7 +270,7 @@ def test_edge_10_sampling_is_left_out_where_it_is_refused(
     assert "top_p" not in found
 
 
-# --- edge cases 11 and 12: max_tokens ----------------------------------------------------------------
+# --- edge cases 11 and 12: max_tokens ------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_edge_11_and_12_max_tokens_is_always_there_and_never_needs_streaming(
     assert found["max_tokens"] == expected
 
 
-# --- edge case 13: tool choice -----------------------------------------------------------------------
+# --- edge case 13: tool choice -------------------------------------------------------------------
 
 
 def test_edge_13_no_tool_choice_without_tools() -> None:
@@ -330,7 +330,7 @@ def test_parallel_calls_can_be_switched_off() -> None:
     assert found["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
 
 
-# --- edge case 14: pause -----------------------------------------------------------------------------
+# --- edge case 14: pause -------------------------------------------------------------------------
 
 SEARCH = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}
 FOUND = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []}
@@ -361,7 +361,7 @@ def test_edge_14_what_follows_a_pause_is_merged_into_one_message() -> None:
     assert found[1]["content"] == [SEARCH, FOUND, {"type": "text", "text": "Found."}]
 
 
-# --- edge case 19: empty texts -----------------------------------------------------------------------
+# --- edge case 19: empty texts -------------------------------------------------------------------
 
 
 def test_edge_19_an_empty_reply_is_skipped_and_its_neighbours_merged() -> None:
@@ -379,7 +379,7 @@ def test_edge_19_a_history_that_begins_with_the_assistant_gets_an_opening() -> N
     assert found[0]["content"].strip()
 
 
-# --- edge case 22: cache -----------------------------------------------------------------------------
+# --- edge case 22: cache -------------------------------------------------------------------------
 
 
 def cache_points(value: Any) -> int:
@@ -405,7 +405,12 @@ def test_edge_22_three_cache_points_at_tools_system_and_the_last_user_message() 
 
 
 def test_edge_22_a_longer_history_keeps_the_prefix_of_the_shorter_one() -> None:
-    history = [user("a"), assistant("", ("x", "f", {})), result("x", "1"), assistant("", ("x", "f", {}))]
+    history = [
+        user("a"),
+        assistant("", ("x", "f", {})),
+        result("x", "1"),
+        assistant("", ("x", "f", {})),
+    ]
     history += [result("x", "2"), assistant("b")]
     shorter = messages_of(*history, user("c"))
     longer = messages_of(*history, user("c"), assistant("", ("x", "f", {})), result("x", "3"))
@@ -417,7 +422,7 @@ def test_edge_22_the_same_request_gives_the_same_bytes() -> None:
     assert wire(anthropic, ENDPOINT, request) == wire(anthropic, ENDPOINT, request)
 
 
-# --- edge case 26: notes in the middle ---------------------------------------------------------------
+# --- edge case 26: notes in the middle -----------------------------------------------------------
 
 
 def test_edge_26_a_note_is_a_system_message_after_the_users_where_the_model_takes_it() -> None:
@@ -461,7 +466,7 @@ def test_edge_26_a_note_at_the_very_beginning_is_not_a_system_message() -> None:
     assert found[0]["role"] == "user"
 
 
-# --- edge case 27: server tools ------------------------------------------------------------------------
+# --- edge case 27: server tools ------------------------------------------------------------------
 
 
 def test_edge_27_blocks_of_a_server_tool_go_back_only_while_it_is_declared() -> None:
@@ -484,7 +489,7 @@ def test_edge_27_a_server_call_that_never_got_its_result_is_dropped() -> None:
     assert found[1]["content"] == [{"type": "text", "text": "Hm."}]
 
 
-# --- edge case 31: unknown blocks ----------------------------------------------------------------------
+# --- edge case 31: unknown blocks ----------------------------------------------------------------
 
 
 def test_edge_31_a_block_of_an_unknown_kind_goes_back_unchanged() -> None:
@@ -493,7 +498,7 @@ def test_edge_31_a_block_of_an_unknown_kind_goes_back_unchanged() -> None:
     assert found[1]["content"] == [future]
 
 
-# --- headers, effort, schema -----------------------------------------------------------------------------
+# --- headers, effort, schema ---------------------------------------------------------------------
 
 
 def test_the_key_goes_where_the_version_wants_it() -> None:

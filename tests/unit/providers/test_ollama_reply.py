@@ -15,7 +15,9 @@ from unit.providers.conversation import answer, read
 ENDPOINT = Endpoint("ollama", "ollama", "http://127.0.0.1:11434")
 
 
-def body(content: str = "", *calls: Any, reason: str | None = "stop", **more: Any) -> dict[str, Any]:
+def body(
+    content: str = "", *calls: Any, reason: str | None = "stop", **more: Any
+) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": content}
     if calls:
         message["tool_calls"] = list(calls)
@@ -98,7 +100,7 @@ def test_thinking_is_kept_out_of_the_text() -> None:
     }
 
 
-# --- calls in the text ---------------------------------------------------------------------------------
+# --- calls in the text ---------------------------------------------------------------------------
 
 WEATHER_CALL = '{"name": "get_weather", "arguments": {"city": "Seoul"}}'
 
@@ -150,7 +152,7 @@ def test_reading_calls_out_of_texts_can_be_switched_off() -> None:
     assert read(ollama, endpoint, body(WEATHER_CALL)).content == WEATHER_CALL
 
 
-# --- errors ------------------------------------------------------------------------------------------------
+# --- errors --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
