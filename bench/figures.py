@@ -51,14 +51,21 @@ def block_cpu(block: Record) -> float:
     return float(block["cpu"] + block["server_cpu"]) / len(block["ns"]) * 1e3
 
 
-def latency_ratio(phase: Record, name: str, base: str, figure: Callable[[Record], float],
-                  ) -> float | None:
+def latency_ratio(
+    phase: Record,
+    name: str,
+    base: str,
+    figure: Callable[[Record], float],
+) -> float | None:
     """Median over the rounds of name's figure / base's: both ran within the same seconds."""
     if name not in phase or base not in phase:
         return None
     bases = {block["round"]: figure(block) for block in phase[base]["blocks"]}
-    return median(figure(block) / bases[block["round"]] for block in phase[name]["blocks"]
-                  if bases.get(block["round"]))
+    return median(
+        figure(block) / bases[block["round"]]
+        for block in phase[name]["blocks"]
+        if bases.get(block["round"])
+    )
 
 
 def cold_ratio(phase: Record, name: str, base: str) -> float | None:
@@ -80,8 +87,9 @@ def growth_figure(phase: Record, name: str, length: str, key: str) -> float | No
 
 def growth_ratio(phase: Record, name: str, base: str, length: str, key: str) -> float | None:
     """One figure at a length against another contestant's at the same length."""
-    return quotient(growth_figure(phase, name, length, key),
-                    growth_figure(phase, base, length, key))
+    return quotient(
+        growth_figure(phase, name, length, key), growth_figure(phase, base, length, key)
+    )
 
 
 def load_figure(phase: Record, name: str, figure: Callable[[Record], float]) -> float | None:

@@ -8,12 +8,14 @@ from typing import Any
 
 import psycopg
 
-from cluster import Cluster
+from private_cluster import PrivateCluster
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 # The table that the tool reads belongs to the task, not to what a contestant stores.
-OWN = "c.oid >= 16384 and c.oid not in (select indexrelid from pg_index where indrelid = " \
-      "to_regclass('public.orders')) and c.oid is distinct from to_regclass('public.orders')"
+OWN = (
+    "c.oid >= 16384 and c.oid not in (select indexrelid from pg_index where indrelid = "
+    "to_regclass('public.orders')) and c.oid is distinct from to_regclass('public.orders')"
+)
 DISK_BYTES = f"""
 select coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint from pg_class c
 where c.relkind = 'r' and {OWN}"""
@@ -83,15 +85,20 @@ def _children(parent: int) -> list[int]:
 class ServerMeter:
     """Reads one cluster from outside: over a connection of its own and from /proc."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: PrivateCluster) -> None:
         self.cluster = cluster
         self.admin = self.connect("postgres")
         self.own_backend = self.admin.info.backend_pid
 
     def connect(self, database: str) -> psycopg.Connection[Any]:
         """A superuser's connection that commits each statement."""
-        return psycopg.connect(host="127.0.0.1", port=self.cluster.port, user="postgres",
-                               dbname=database, autocommit=True)
+        return psycopg.connect(
+            host="127.0.0.1",
+            port=self.cluster.port,
+            user="postgres",
+            dbname=database,
+            autocommit=True,
+        )
 
     def value(self, sql: str, database: str = "postgres") -> int:
         """The one number that `sql` returns."""
@@ -104,26 +111,48 @@ class ServerMeter:
         """Bytes of WAL written since the beginning."""
         return self.value("select (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint")
 
-    def cpu_seconds(self) -> float:
-        """CPU seconds of the whole cluster so far, this meter's own backend left out."""
+    def cpu_by_process(self) -> dict[int, float]:
+        """CPU seconds so far of each process of the cluster, this meter's own backend left out."""
         postmaster = self.cluster.postmaster()
-        alive = sum(cpu_seconds(pid) for pid in [postmaster, *_children(postmaster)]
-                    if pid != self.own_backend)
-        fields = _stat_fields(postmaster)  # 13, 14: cutime and cstime, the children that ended
-        return alive + (int(fields[13]) + int(fields[14])) / TICKS_PER_SECOND
+        return {
+            pid: cpu_seconds(pid)
+            for pid in [postmaster, *_children(postmaster)]
+            if pid != self.own_backend
+        }
+
+    def cpu_since(self, before: dict[int, float]) -> float:
+        """CPU seconds that the cluster used since `before`, by the processes that are there now.
+
+        A backend that ended meanwhile is not counted: contestants keep their connections, so it
+        was an autovacuum or a connection that made things ready. The kernel would tell its CPU
+        only in clock ticks of 10 ms, more than a turn takes.
+        """
+        return sum(
+            seconds - before.get(pid, 0.0)
+            for pid, seconds in self.cpu_by_process().items()
+            if seconds > 0
+        )
 
     def backends(self, database: str) -> list[int]:
         """Process ids of the clients' backends in `database`."""
-        return [row[0] for row in self.admin.execute(
-            "select pid from pg_stat_activity where datname = %s and "
-            "backend_type = 'client backend'", (database,))]
+        return [
+            row[0]
+            for row in self.admin.execute(
+                "select pid from pg_stat_activity where datname = %s and "
+                "backend_type = 'client backend'",
+                (database,),
+            )
+        ]
 
     def backends_memory(self, database: str) -> dict[str, int]:
         """Private memory of all clients' backends together, in kB, and how many there are."""
-        pids = self.backends(database)
-        total = {"backends": len(pids), "RssAnon": 0, "Private_Dirty": 0}
-        for pid in pids:
-            for name, kilobytes in private_memory(pid).items():
+        total = {"backends": 0, "RssAnon": 0, "Private_Dirty": 0}
+        for pid in self.backends(database):
+            try:
+                memory = private_memory(pid)
+            except OSError:
+                continue  # it ended meanwhile
+            for name, kilobytes in (memory | {"backends": 1}).items():
                 total[name] += kilobytes
         return total
 
@@ -144,8 +173,8 @@ class ServerMeter:
         with self.connect("postgres") as connection:
             newest = connection.info.server_version >= 180000
             transactions = connection.execute(
-                "select xact_commit from pg_stat_database where datname = %s",
-                (database,)).fetchone()[0]
+                "select xact_commit from pg_stat_database where datname = %s", (database,)
+            ).fetchone()[0]
             syncs = connection.execute(SYNCS_18 if newest else SYNCS).fetchone()[0]
         return {"transactions": int(transactions), "wal_syncs": int(syncs)}
 

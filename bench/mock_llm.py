@@ -53,45 +53,91 @@ def wants_text(body: bytes, responses_api: bool) -> bool:
 
 def final_text(order: str, status: str) -> str:
     """An answer of about the length a support agent would write."""
-    return (f"Thanks for waiting. Your order no. {order} is currently {status}. "
-            "It left our warehouse in the usual packaging, and the carrier gives two to four "
-            "working days for the last leg. You will get a mail with the tracking link as soon "
-            "as the parcel is scanned; tell me if you want me to change the delivery address.")
+    return (
+        f"Thanks for waiting. Your order no. {order} is currently {status}. "
+        "It left our warehouse in the usual packaging, and the carrier gives two to four "
+        "working days for the last leg. You will get a mail with the tracking link as soon "
+        "as the parcel is scanned; tell me if you want me to change the delivery address."
+    )
 
 
 def responses_reply(number: int, text: str | None, arguments: str, tokens: int) -> dict[str, Any]:
     """A reply of the Responses API (https://platform.openai.com/docs/api-reference/responses)."""
     if text is None:
-        item = {"id": f"fc_{number}", "type": "function_call", "call_id": f"call_{number}",
-                "name": "lookup_order", "arguments": arguments, "status": "completed"}
+        item = {
+            "id": f"fc_{number}",
+            "type": "function_call",
+            "call_id": f"call_{number}",
+            "name": "lookup_order",
+            "arguments": arguments,
+            "status": "completed",
+        }
     else:
         content = [{"type": "output_text", "text": text, "annotations": []}]
-        item = {"id": f"msg_{number}", "type": "message", "role": "assistant",
-                "status": "completed", "content": content}
-    return {"id": f"resp_{number}", "object": "response", "created_at": 1760000000,
-            "status": "completed", "error": None, "incomplete_details": None,
-            "instructions": None, "metadata": {}, "model": "mock-1", "output": [item],
-            "parallel_tool_calls": True, "temperature": 1.0, "tool_choice": "auto", "tools": [],
-            "top_p": 1.0,
-            "usage": {"input_tokens": tokens, "output_tokens": 40, "total_tokens": tokens + 40,
-                      "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
-                      "output_tokens_details": {"reasoning_tokens": 0}}}
+        item = {
+            "id": f"msg_{number}",
+            "type": "message",
+            "role": "assistant",
+            "status": "completed",
+            "content": content,
+        }
+    return {
+        "id": f"resp_{number}",
+        "object": "response",
+        "created_at": 1760000000,
+        "status": "completed",
+        "error": None,
+        "incomplete_details": None,
+        "instructions": None,
+        "metadata": {},
+        "model": "mock-1",
+        "output": [item],
+        "parallel_tool_calls": True,
+        "temperature": 1.0,
+        "tool_choice": "auto",
+        "tools": [],
+        "top_p": 1.0,
+        "usage": {
+            "input_tokens": tokens,
+            "output_tokens": 40,
+            "total_tokens": tokens + 40,
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+            "output_tokens_details": {"reasoning_tokens": 0},
+        },
+    }
 
 
 def chat_reply(number: int, text: str | None, arguments: str, tokens: int) -> dict[str, Any]:
     """A reply of Chat Completions (https://platform.openai.com/docs/api-reference/chat)."""
     message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
     if text is None:
-        message["tool_calls"] = [{"id": f"call_{number}", "type": "function", "function": {
-            "name": "lookup_order", "arguments": arguments}}]
-    choice = {"index": 0, "message": message, "logprobs": None,
-              "finish_reason": "tool_calls" if text is None else "stop"}
-    return {"id": f"chatcmpl-{number}", "object": "chat.completion", "created": 1760000000,
-            "model": "mock-1", "choices": [choice],
-            "usage": {"prompt_tokens": tokens, "completion_tokens": 40,
-                      "total_tokens": tokens + 40,
-                      "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-                      "completion_tokens_details": {"reasoning_tokens": 0}}}
+        message["tool_calls"] = [
+            {
+                "id": f"call_{number}",
+                "type": "function",
+                "function": {"name": "lookup_order", "arguments": arguments},
+            }
+        ]
+    choice = {
+        "index": 0,
+        "message": message,
+        "logprobs": None,
+        "finish_reason": "tool_calls" if text is None else "stop",
+    }
+    return {
+        "id": f"chatcmpl-{number}",
+        "object": "chat.completion",
+        "created": 1760000000,
+        "model": "mock-1",
+        "choices": [choice],
+        "usage": {
+            "prompt_tokens": tokens,
+            "completion_tokens": 40,
+            "total_tokens": tokens + 40,
+            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": 0},
+        },
+    }
 
 
 def reply(path: str, body: bytes, number: int) -> bytes:
@@ -102,7 +148,8 @@ def reply(path: str, body: bytes, number: int) -> bytes:
     if wants_text(body, responses_api):
         text = final_text(order, last_match(STATUS, b"status", body) or "unknown")
     document = (responses_reply if responses_api else chat_reply)(
-        number, text, '{"order_id": %s}' % order, len(body) // 4)  # noqa: UP031 - JSON braces
+        number, text, json.dumps({"order_id": int(order)}), len(body) // 4
+    )
     return json.dumps(document, separators=(",", ":")).encode()
 
 
@@ -167,8 +214,10 @@ class Connection(asyncio.Protocol):
 
     def send(self, out: bytes) -> None:
         if self.transport is not None:
-            self.transport.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
-                                 b"content-length: %d\r\n\r\n" % len(out) + out)
+            self.transport.write(
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+                b"content-length: %d\r\n\r\n" % len(out) + out
+            )
 
 
 async def serve() -> None:

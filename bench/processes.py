@@ -23,7 +23,8 @@ class MockServer:
 
     def __enter__(self) -> MockServer:
         self.process = subprocess.Popen(
-            [venvs.python("harness"), HERE / "mock_llm.py"], stdout=subprocess.PIPE, text=True)
+            [venvs.python("harness"), HERE / "mock_llm.py"], stdout=subprocess.PIPE, text=True
+        )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
@@ -59,8 +60,12 @@ class Worker:
         self.name = name
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
         self.process = subprocess.Popen(
-            [python, HERE / "worker.py", json.dumps(spec)], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=self.errors, text=True)
+            [python, HERE / "worker.py", json.dumps(spec)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+        )
 
     def __call__(self, command: str, **arguments: Any) -> Any:
         """Do one command and return its answer.
@@ -85,7 +90,8 @@ class Worker:
             self.errors.seek(0)
             self.process.kill()
             raise WorkerError(
-                f"{self.name}, {command}: {message['error']}\n{self.errors.read()[-4000:]}")
+                f"{self.name}, {command}: {message['error']}\n{self.errors.read()[-4000:]}"
+            )
         return message["ok"]
 
     def quit(self) -> None:

@@ -31,31 +31,63 @@ PHASES = ("check", "latency", "accounting", "cold", "memory", "growth", "load")
 
 def arguments() -> argparse.Namespace:
     """The command line, with the names in lists checked."""
+
     def names_of(known: tuple[str, ...]) -> object:
         def parse(text: str) -> list[str]:
             names = text.split(",")
             if unknown := set(names) - set(known):
                 raise argparse.ArgumentTypeError(
-                    f"unknown: {', '.join(sorted(unknown))} (known: {', '.join(known)})")
+                    f"unknown: {', '.join(sorted(unknown))} (known: {', '.join(known)})"
+                )
             return names
+
         return parse
 
     parser = argparse.ArgumentParser(
-        prog="bench/run", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+        prog="bench/run", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="fewer turns, rounds and seconds")
-    parser.add_argument("--only", type=names_of(tuple(CONTESTANTS)), metavar="NAME,...",
-                        help=f"contestants out of\n{', '.join(CONTESTANTS)}")
-    parser.add_argument("--phases", type=names_of(PHASES), default=list(PHASES),
-                        metavar="NAME,...", help=f"phases out of {', '.join(PHASES)}")
-    parser.add_argument("--json", type=Path, metavar="FILE",
-                        default=Path(__file__).resolve().parent / "result.json",
-                        help="where the result goes (default: %(default)s)")
-    parser.add_argument("--data", type=Path, metavar="FOLDER", default=Path("/var/tmp"),
-                        help="where the private cluster lies; on a disk (default: %(default)s)")
-    parser.add_argument("--report", type=Path, metavar="FILE",
-                        help="measure nothing, print the tables of this result")
-    parser.add_argument("--strict", action="store_true",
-                        help="exit with status 1 if pgagentos misses a must")
+    parser.add_argument(
+        "--only",
+        type=names_of(tuple(CONTESTANTS)),
+        metavar="NAME,...",
+        help=f"contestants out of\n{', '.join(CONTESTANTS)}",
+    )
+    parser.add_argument(
+        "--phases",
+        type=names_of(PHASES),
+        default=list(PHASES),
+        metavar="NAME,...",
+        help=f"phases out of {', '.join(PHASES)}",
+    )
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        default=Path(__file__).resolve().parent / "result.json",
+        help="where the result goes (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        default=Path("/var/tmp"),
+        help="where the private cluster lies; on a disk (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--installed",
+        action="store_true",
+        help="run the installed extension; default: stage this checkout's",
+    )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="measure nothing, print the tables of this result",
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="exit with status 1 if pgagentos misses a must"
+    )
     return parser.parse_args()
 
 
@@ -69,25 +101,25 @@ def use_own_environment() -> None:
 
 def measure(args: argparse.Namespace) -> dict[str, object]:
     """Run the phases; a contestant that fails ends the run, what was measured is kept."""
-    from cluster import Cluster
     from phases import PHASES as RUN
+    from private_cluster import PrivateCluster
     from processes import MockServer, WorkerError
-    from session import FULL, QUICK, Session
+    from session import FULL, QUICK, Session, names_in
 
     sizes = QUICK if args.quick else FULL
     result: dict[str, object] = {
-        "sizes": dataclasses.asdict(sizes), "machine": f"{os.cpu_count()} x {platform.machine()}",
-        "phases": {}, "seconds": {}, "failure": None}
-    with Cluster(args.data) as cluster, MockServer() as mock:
+        "sizes": dataclasses.asdict(sizes),
+        "machine": f"{os.cpu_count()} x {platform.machine()}",
+        "phases": {},
+        "seconds": {},
+        "failure": None,
+    }
+    used = {name for phase in args.phases for name in names_in(phase, args.only)}
+    venvs.ensure(CONTESTANTS[name].venv for name in used)
+    staged = not args.installed and any(CONTESTANTS[name].module == "pgagentos" for name in used)
+    with PrivateCluster(args.data, staged) as cluster, MockServer() as mock:
         session = Session(cluster, mock, sizes, args.only)
         result["server"] = session.meter.admin.info.parameter_status("server_version")
-        used = {name for phase in args.phases for name in session.names(phase)}
-        venvs.ensure(CONTESTANTS[name].venv for name in used)
-        if any(name.startswith("pgagentos") for name in used) and not session.meter.value(
-                "select count(*) from pg_available_extensions where name = 'pgagentos'"):
-            session.close()
-            sys.exit("bench/run: pgagentos is not installed in this server\n"
-                     "hint: run `make install` first, or name other contestants with --only")
         try:
             for phase in args.phases:
                 print(time.strftime("%H:%M:%S"), phase, file=sys.stderr, flush=True)
@@ -112,9 +144,11 @@ def main() -> int:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         try:
             result = measure(args)
-        except (subprocess.CalledProcessError, FileNotFoundError) as error:
-            sys.exit(f"bench/run: {error}\nhint: it needs the server's programs (PG_CONFIG, the "
-                     "package postgresql-NN), and as root the user postgres")
+        except (subprocess.CalledProcessError, FileNotFoundError, RuntimeError) as error:
+            sys.exit(
+                f"bench/run: {error}\nhint: it needs the server's programs (PG_CONFIG, the "
+                "package postgresql-NN), and as root the user postgres"
+            )
     import goals
     import report
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import venvs
-from cluster import Cluster
 from contestants import CONTESTANTS
 from meters import TICKS_PER_SECOND, ServerMeter, cpu_seconds, machine_ticks
+from private_cluster import PrivateCluster
 from processes import MockServer, Worker
 
 ORDERS = """
@@ -52,13 +52,51 @@ class Sizes:
 
 
 QUICK = Sizes(
-    latency_rounds=8, latency_turns=25, accounting_turns=100, starts=3, memory_turns=20,
-    growth_lengths=(50, 200, 1000), growth_rounds=3, growth_turns=4, load_clients=64,
-    load_delay_ms=50, load_rounds=1, load_seconds=4, load_warm_seconds=1.5, patience_seconds=20)
+    latency_rounds=8,
+    latency_turns=25,
+    accounting_turns=100,
+    starts=3,
+    memory_turns=20,
+    growth_lengths=(50, 200, 1000),
+    growth_rounds=3,
+    growth_turns=4,
+    load_clients=64,
+    load_delay_ms=50,
+    load_rounds=1,
+    load_seconds=4,
+    load_warm_seconds=1.5,
+    patience_seconds=20,
+)
 FULL = Sizes(
-    latency_rounds=30, latency_turns=25, accounting_turns=200, starts=9, memory_turns=200,
-    growth_lengths=(50, 200, 1000), growth_rounds=5, growth_turns=6, load_clients=64,
-    load_delay_ms=50, load_rounds=3, load_seconds=7, load_warm_seconds=2, patience_seconds=300)
+    latency_rounds=30,
+    latency_turns=25,
+    accounting_turns=200,
+    starts=9,
+    memory_turns=200,
+    growth_lengths=(50, 200, 1000),
+    growth_rounds=5,
+    growth_turns=6,
+    load_clients=64,
+    load_delay_ms=50,
+    load_rounds=3,
+    load_seconds=7,
+    load_warm_seconds=2,
+    patience_seconds=300,
+)
+
+
+def names_in(phase: str, only: Sequence[str] | None) -> list[str]:
+    """The contestants of one phase, in the order of the table.
+
+    Args:
+        phase: its name.
+        only: the contestants asked for by name; None: those that run by default.
+    """
+    return [
+        name
+        for name, entry in CONTESTANTS.items()
+        if phase in entry.phases and (name in only if only else entry.is_default)
+    ]
 
 
 class Session:
@@ -71,8 +109,9 @@ class Session:
         only: the contestants asked for by name; None: those that run by default.
     """
 
-    def __init__(self, cluster: Cluster, mock: MockServer, sizes: Sizes,
-                 only: Sequence[str] | None) -> None:
+    def __init__(
+        self, cluster: PrivateCluster, mock: MockServer, sizes: Sizes, only: Sequence[str] | None
+    ) -> None:
         self.cluster, self.mock, self.sizes, self.only = cluster, mock, sizes, only
         self.meter = ServerMeter(cluster)
         self.patience = sizes.patience_seconds
@@ -84,9 +123,8 @@ class Session:
                 connection.execute(statement)
 
     def names(self, phase: str) -> list[str]:
-        """The contestants of one phase, in the order of the table."""
-        return [name for name, entry in CONTESTANTS.items() if phase in entry.phases
-                and (name in self.only if self.only else entry.is_default)]
+        """The contestants of one phase."""
+        return names_in(phase, self.only)
 
     # Databases and workers
 
@@ -100,8 +138,9 @@ class Session:
         worker.quit()
         return database
 
-    def worker(self, name: str, database: str, delay_ms: int = 0,
-               first: str | None = None) -> Worker:
+    def worker(
+        self, name: str, database: str, delay_ms: int = 0, first: str | None = None
+    ) -> Worker:
         """Start a contestant's process.
 
         Args:
@@ -112,21 +151,42 @@ class Session:
         """
         entry = CONTESTANTS[name]
         self._next_seed += 1000  # so that no two workers ask for the same orders
-        worker = Worker(name, venvs.python(entry.venv), {
-            "module": entry.module, "class": entry.class_name, "options": entry.options,
-            "seed": self._next_seed, "first": first, "base_url": self.mock.base_url(delay_ms),
-            "database": {"host": "127.0.0.1", "port": self.cluster.port, "user": "postgres",
-                         "dbname": database}})
+        worker = Worker(
+            name,
+            venvs.python(entry.venv),
+            {
+                "module": entry.module,
+                "class": entry.class_name,
+                "options": entry.options,
+                "seed": self._next_seed,
+                "first": first,
+                "base_url": self.mock.base_url(delay_ms),
+                "database": {
+                    "host": "127.0.0.1",
+                    "port": self.cluster.port,
+                    "user": "postgres",
+                    "dbname": database,
+                },
+            },
+        )
         self.workers.append(worker)
         return worker
 
-    def block(self, worker: Worker, prefix: str, turns: int, turns_per_thread: int = 5,
-              ) -> dict[str, Any]:
+    def block(
+        self,
+        worker: Worker,
+        prefix: str,
+        turns: int,
+        turns_per_thread: int = 5,
+    ) -> dict[str, Any]:
         """Measure `turns` turns in new conversations, which are opened before the clock starts."""
         count = -(-turns // turns_per_thread)
         threads = worker("prepare", threads=[f"{prefix}-{number}" for number in range(count)])
-        return self.measured(lambda: dict(worker(
-            "turns", threads=threads, turns=turns, turns_per_thread=turns_per_thread)))
+        return self.measured(
+            lambda: dict(
+                worker("turns", threads=threads, turns=turns, turns_per_thread=turns_per_thread)
+            )
+        )
 
     # Measuring
 
@@ -141,18 +201,23 @@ class Session:
             others (share of the machine that was busy with anything else, 0 to 1).
         """
         ticks, start = machine_ticks()[0], time.monotonic()
-        server, mock = self.meter.cpu_seconds(), cpu_seconds(self.mock.process.pid)
+        before, mock = self.meter.cpu_by_process(), cpu_seconds(self.mock.process.pid)
         wal = self.meter.wal_position()
         record = work()
         wal = self.meter.wal_position() - wal
-        server = self.meter.cpu_seconds() - server
+        server = self.meter.cpu_since(before)
         mock = cpu_seconds(self.mock.process.pid) - mock
         wall = time.monotonic() - start
         busy = (machine_ticks()[0] - ticks) / TICKS_PER_SECOND
         busy -= record["cpu"] + server + mock
         others = max(0.0, busy / wall / (os.cpu_count() or 1))
-        return record | {"server_cpu": server, "mock_cpu": mock, "wal": wal, "wall": wall,
-                         "others": others}
+        return record | {
+            "server_cpu": server,
+            "mock_cpu": mock,
+            "wal": wal,
+            "wall": wall,
+            "others": others,
+        }
 
     def wait_for_quiet(self, limit: float = 0.35, most_seconds: float = 1.5) -> None:
         """Wait a little while the machine is busy with other things, as long as patience lasts."""

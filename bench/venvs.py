@@ -48,6 +48,8 @@ def ensure(names: Iterable[str]) -> None:
             subprocess.run([base_python(), "-m", "venv", str(FOLDER / name)], check=True)
             subprocess.run([*install, "-r", str(requirements)], check=True)
         except subprocess.CalledProcessError as error:
-            sys.exit(f"cannot make the environment {name}: {error}\n"
-                     "hint: it needs the package python3-venv and a Python package index")
+            sys.exit(
+                f"cannot make the environment {name}: {error}\n"
+                "hint: it needs the package python3-venv and a Python package index"
+            )
         stamp.write_text(wanted)

@@ -79,8 +79,9 @@ class Worker:
 
     def do_turns(self, threads: list[str], turns: int, turns_per_thread: int) -> dict[str, Any]:
         numbers = [next(self.numbers) for _ in range(turns)]
-        work = [(threads[i // turns_per_thread], user_text(number))
-                for i, number in enumerate(numbers)]
+        work = [
+            (threads[i // turns_per_thread], user_text(number)) for i, number in enumerate(numbers)
+        ]
         nanoseconds: list[int] = []
         answers: list[str] = []
         clock, turn = time.perf_counter_ns, self.contestant.turn
@@ -139,6 +140,7 @@ class Worker:
                 latencies.append(time.monotonic() - began)
 
         if self.loop:
+
             async def all_clients() -> None:
                 await asyncio.gather(*map(async_client, range(clients)))
 
@@ -147,8 +149,12 @@ class Worker:
             if self.pool is None:  # kept, so that connections that belong to a thread survive
                 self.pool = ThreadPoolExecutor(clients)
             list(self.pool.map(client_thread, range(clients)))
-        return {"turns": len(latencies), "elapsed": time.monotonic() - start,
-                "cpu": cpu_seconds() - start_cpu, "latency": statistics.median(latencies)}
+        return {
+            "turns": len(latencies),
+            "elapsed": time.monotonic() - start,
+            "cpu": cpu_seconds() - start_cpu,
+            "latency": statistics.median(latencies),
+        }
 
     def do_memory(self) -> int:
         return resident_kb()

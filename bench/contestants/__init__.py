@@ -27,8 +27,9 @@ class Entry:
 
 CONTESTANTS = {
     # ours: with all of the history, as the others send it, and with the default window of it
-    "pgagentos": Entry("pgagentos", "PgAgentOS", "plain", is_default=True,
-                       options={"history_turns": None}),
+    "pgagentos": Entry(
+        "pgagentos", "PgAgentOS", "plain", is_default=True, options={"history_turns": None}
+    ),
     "pgagentos_window": Entry("pgagentos", "PgAgentOS", "plain", GROWTH, is_default=True),
     # a worker written by hand: a commit per step; one commit a turn; that without the SDK
     "thin": Entry("thin", "Thin", "openai", is_default=True),
@@ -46,11 +47,12 @@ CONTESTANTS = {
     "pydantic_ai": Entry("pydantic_ai_postgres", "PydanticAI", "pydantic_ai"),
     "openai_agents": Entry("openai_agents_postgres", "OpenAIAgents", "openai_agents"),
     "langgraph": Entry("langgraph_postgres", "LangGraph", "langgraph"),
-    "langgraph_async": Entry("langgraph_postgres", "LangGraphAsync", "langgraph",
-                             SINGLE | LOAD),
-    "langgraph_exit": Entry("langgraph_postgres", "LangGraph", "langgraph",
-                            options={"durability": "exit"}),
-    "langgraph_delta": Entry("langgraph_postgres", "LangGraph", "langgraph",
-                             options={"delta": True}),
+    "langgraph_async": Entry("langgraph_postgres", "LangGraphAsync", "langgraph", SINGLE | LOAD),
+    "langgraph_exit": Entry(
+        "langgraph_postgres", "LangGraph", "langgraph", options={"durability": "exit"}
+    ),
+    "langgraph_delta": Entry(
+        "langgraph_postgres", "LangGraph", "langgraph", options={"delta": True}
+    ),
     "dbos": Entry("dbos_postgres", "DBOSThin", "dbos"),
 }

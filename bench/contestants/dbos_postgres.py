@@ -44,7 +44,8 @@ class DBOSThin(Thin):
             # DBOS does not store it a second time.
             messages = [{"role": "system", "content": SYSTEM}, *self.load(thread)]
             reply = self.client.chat.completions.create(
-                model=MODEL, messages=messages, tools=CHAT_TOOLS)
+                model=MODEL, messages=messages, tools=CHAT_TOOLS
+            )
             message = dict(reply.choices[0].message.model_dump(exclude_none=True))
             self.add(thread, message)
             return message

@@ -27,8 +27,9 @@ class Floor(Contestant):
     def open(self, clients: int) -> None:
         from psycopg_pool import ConnectionPool
 
-        self.pool = ConnectionPool(self.endpoints.dsn, min_size=1, max_size=clients,
-                                   kwargs={"autocommit": True}, open=True)
+        self.pool = ConnectionPool(
+            self.endpoints.dsn, min_size=1, max_size=clients, kwargs={"autocommit": True}, open=True
+        )
         self.history = new_history()
         self.open_http(clients)
 
@@ -49,12 +50,13 @@ class Floor(Contestant):
             for call in message["tool_calls"]:
                 with self.pool.connection() as connection:
                     row = connection.execute(ORDER_SQL, (order_of_call(call),)).fetchone()
-                messages.append({"role": "tool", "tool_call_id": call["id"],
-                                 "content": order_json(row)})
+                messages.append(
+                    {"role": "tool", "tool_call_id": call["id"], "content": order_json(row)}
+                )
 
     def seed(self, thread: str, turns: int) -> None:
         history = self.history[thread]
-        history += (history[1:] * turns)[:4 * turns]
+        history += (history[1:] * turns)[: 4 * turns]
 
     def close(self) -> None:
         self.pool.close()
@@ -70,8 +72,12 @@ class FloorHttpClient(Floor):
 
     def chat(self, messages: list[Message]) -> Message:
         body = json.dumps({"model": MODEL, "messages": messages, "tools": CHAT_TOOLS}).encode()
-        self.connection.request("POST", self.path, body, {
-            "content-type": "application/json", "authorization": "Bearer sk-mock"})
+        self.connection.request(
+            "POST",
+            self.path,
+            body,
+            {"content-type": "application/json", "authorization": "Bearer sk-mock"},
+        )
         reply = json.loads(self.connection.getresponse().read())
         return dict(reply["choices"][0]["message"])
 
@@ -85,8 +91,10 @@ class FloorHttpx(Floor):
         self.http = httpx.Client(headers={"authorization": "Bearer sk-mock"}, timeout=60)
 
     def chat(self, messages: list[Message]) -> Message:
-        reply = self.http.post(self.endpoints.base_url + "/chat/completions", json={
-            "model": MODEL, "messages": messages, "tools": CHAT_TOOLS}).json()
+        reply = self.http.post(
+            self.endpoints.base_url + "/chat/completions",
+            json={"model": MODEL, "messages": messages, "tools": CHAT_TOOLS},
+        ).json()
         return dict(reply["choices"][0]["message"])
 
 
@@ -100,7 +108,8 @@ class FloorOpenAI(Floor):
 
     def chat(self, messages: list[Message]) -> Message:
         reply = self.client.chat.completions.create(
-            model=MODEL, messages=messages, tools=CHAT_TOOLS)
+            model=MODEL, messages=messages, tools=CHAT_TOOLS
+        )
         return dict(reply.choices[0].message.model_dump(exclude_none=True))
 
 
@@ -114,8 +123,13 @@ class FloorOpenAIAsync(Contestant):
         import openai
         from psycopg_pool import AsyncConnectionPool
 
-        self.pool = AsyncConnectionPool(self.endpoints.dsn, min_size=1, max_size=clients,
-                                        kwargs={"autocommit": True}, open=False)
+        self.pool = AsyncConnectionPool(
+            self.endpoints.dsn,
+            min_size=1,
+            max_size=clients,
+            kwargs={"autocommit": True},
+            open=False,
+        )
         await self.pool.open()
         self.history = new_history()
         self.client = openai.AsyncOpenAI(base_url=self.endpoints.base_url)
@@ -125,7 +139,8 @@ class FloorOpenAIAsync(Contestant):
         messages.append({"role": "user", "content": text})
         while True:
             reply = await self.client.chat.completions.create(
-                model=MODEL, messages=messages, tools=CHAT_TOOLS)
+                model=MODEL, messages=messages, tools=CHAT_TOOLS
+            )
             message = reply.choices[0].message.model_dump(exclude_none=True)
             messages.append(message)
             if not message.get("tool_calls"):
@@ -134,8 +149,9 @@ class FloorOpenAIAsync(Contestant):
                 async with self.pool.connection() as connection:
                     cursor = await connection.execute(ORDER_SQL, (order_of_call(call),))
                     row = await cursor.fetchone()
-                messages.append({"role": "tool", "tool_call_id": call["id"],
-                                 "content": order_json(row)})
+                messages.append(
+                    {"role": "tool", "tool_call_id": call["id"], "content": order_json(row)}
+                )
 
     async def close(self) -> None:
         await self.client.close()

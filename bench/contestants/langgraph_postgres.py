@@ -30,10 +30,15 @@ class LangGraph(Contestant):
 
         # prepare_threshold=0 and dict_row are what the package's documentation asks for.
         self.pool = ConnectionPool(
-            self.endpoints.dsn, min_size=1, max_size=clients, open=True,
-            kwargs={"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row})
-        self.tools = ConnectionPool(self.endpoints.dsn, min_size=1, max_size=clients, open=True,
-                                    kwargs={"autocommit": True})
+            self.endpoints.dsn,
+            min_size=1,
+            max_size=clients,
+            open=True,
+            kwargs={"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row},
+        )
+        self.tools = ConnectionPool(
+            self.endpoints.dsn, min_size=1, max_size=clients, open=True, kwargs={"autocommit": True}
+        )
 
         @tool(description=TOOL_DESCRIPTION)
         def lookup_order(order_id: int) -> str:
@@ -46,8 +51,12 @@ class LangGraph(Contestant):
         from langchain.agents import create_agent
         from langchain_openai import ChatOpenAI
 
-        model = ChatOpenAI(model=MODEL, base_url=self.endpoints.base_url, api_key="sk-mock",
-                           use_responses_api=False)
+        model = ChatOpenAI(
+            model=MODEL,
+            base_url=self.endpoints.base_url,
+            api_key="sk-mock",
+            use_responses_api=False,
+        )
         extra = {}
         if self.options.get("delta"):
             from typing import Annotated
@@ -59,15 +68,17 @@ class LangGraph(Contestant):
 
             channel = Annotated[list[AnyMessage], DeltaChannel(_messages_delta_reducer)]
             extra["state_schema"] = type(
-                "DeltaState", (AgentState,), {"__annotations__": {"messages": channel}})
-        self.graph = create_agent(
-            model, [tool], system_prompt=SYSTEM, checkpointer=saver, **extra)
+                "DeltaState", (AgentState,), {"__annotations__": {"messages": channel}}
+            )
+        self.graph = create_agent(model, [tool], system_prompt=SYSTEM, checkpointer=saver, **extra)
         durability = self.options.get("durability")
         self.call_options = {"durability": durability} if durability else {}
 
     def call(self, thread: str, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        return ({"messages": [{"role": "user", "content": text}]},
-                {"configurable": {"thread_id": thread}})
+        return (
+            {"messages": [{"role": "user", "content": text}]},
+            {"configurable": {"thread_id": thread}},
+        )
 
     def turn(self, thread: str, text: str) -> Any:
         state = self.graph.invoke(*self.call(thread, text), **self.call_options)
@@ -76,8 +87,9 @@ class LangGraph(Contestant):
     def seed(self, thread: str, turns: int) -> None:
         config = {"configurable": {"thread_id": thread}}
         have = self.graph.get_state(config).values["messages"]
-        copies = [message.model_copy(update={"id": None})
-                  for message in (have * turns)[:4 * turns]]
+        copies = [
+            message.model_copy(update={"id": None}) for message in (have * turns)[: 4 * turns]
+        ]
         self.graph.update_state(config, {"messages": copies}, as_node="model")
 
     def close(self) -> Any:
@@ -97,10 +109,19 @@ class LangGraphAsync(LangGraph):
         from psycopg_pool import AsyncConnectionPool
 
         self.pool = AsyncConnectionPool(
-            self.endpoints.dsn, min_size=1, max_size=clients, open=False,
-            kwargs={"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row})
-        self.tools = AsyncConnectionPool(self.endpoints.dsn, min_size=1, max_size=clients,
-                                         open=False, kwargs={"autocommit": True})
+            self.endpoints.dsn,
+            min_size=1,
+            max_size=clients,
+            open=False,
+            kwargs={"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row},
+        )
+        self.tools = AsyncConnectionPool(
+            self.endpoints.dsn,
+            min_size=1,
+            max_size=clients,
+            open=False,
+            kwargs={"autocommit": True},
+        )
         await self.pool.open()
         await self.tools.open()
 

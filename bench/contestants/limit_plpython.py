@@ -16,8 +16,10 @@ from .sql_only import SqlOnly
 from .standard_turn import CHAT_TOOLS, MODEL, SYSTEM
 from .thin import SEED, TABLE, Message
 
-HEAD = (f'{{"model":{json.dumps(MODEL)},"tools":{json.dumps(CHAT_TOOLS)},'
-        f'"messages":[{json.dumps({"role": "system", "content": SYSTEM})}')
+HEAD = (
+    f'{{"model":{json.dumps(MODEL)},"tools":{json.dumps(CHAT_TOOLS)},'
+    f'"messages":[{json.dumps({"role": "system", "content": SYSTEM})}'
+)
 FUNCTION = r"""
 create function bench_turn(thread text, msg text, host text, port int, path text) returns text
 language plpython3u as $py$
@@ -77,6 +79,9 @@ class LimitPLPython(SqlOnly):
 
     def arguments(self, thread: str, text: str) -> Message:
         url = urllib.parse.urlsplit(self.endpoints.base_url)
-        endpoint: dict[str, Any] = {"host": url.hostname, "port": url.port,
-                                    "path": url.path + "/chat/completions"}
+        endpoint: dict[str, Any] = {
+            "host": url.hostname,
+            "port": url.port,
+            "path": url.path + "/chat/completions",
+        }
         return super().arguments(thread, text) | endpoint

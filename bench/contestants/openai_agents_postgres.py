@@ -46,8 +46,13 @@ class OpenAIAgents(Contestant):
         set_tracing_disabled(True)
         self.runner, self.session_class = Runner, SQLAlchemySession
         self.engine = create_async_engine(self.url, pool_size=clients)
-        self.pool = AsyncConnectionPool(self.endpoints.dsn, min_size=1, max_size=clients,
-                                        kwargs={"autocommit": True}, open=False)
+        self.pool = AsyncConnectionPool(
+            self.endpoints.dsn,
+            min_size=1,
+            max_size=clients,
+            kwargs={"autocommit": True},
+            open=False,
+        )
         await self.pool.open()
 
         @function_tool
@@ -58,8 +63,12 @@ class OpenAIAgents(Contestant):
                 return order_json(await cursor.fetchone())
 
         client = openai.AsyncOpenAI(base_url=self.endpoints.base_url)
-        self.agent = Agent(name="support", instructions=SYSTEM, tools=[lookup_order],
-                           model=OpenAIResponsesModel(model=MODEL, openai_client=client))
+        self.agent = Agent(
+            name="support",
+            instructions=SYSTEM,
+            tools=[lookup_order],
+            model=OpenAIResponsesModel(model=MODEL, openai_client=client),
+        )
 
     async def turn(self, thread: str, text: str) -> str:
         session = self.session_class(thread, engine=self.engine)

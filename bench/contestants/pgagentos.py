@@ -42,7 +42,7 @@ SETUP = (
     select p.tenant_id, %(agent)s, p.persona_id from aos_persona.persona p where p.name = 'bench'
     """,
     "select aos_skills.register_function('public.lookup_order(integer)'::regprocedure)",
-    "select aos_skills.grant_skill(%(agent)s, 'lookup_order')",
+    "select aos_agent.grant_skill(%(agent)s, 'lookup_order')",
 )
 OPEN = """
 insert into aos_agent.conversation (agent_id, tenant_id)
@@ -51,41 +51,25 @@ where a.name = %(agent)s
 returning conversation_id::text
 """
 # Copies of a conversation's turns: number g is a copy of the turn before it in the cycle of those
-# that are there. Each turn of the benchmark answers one message.
+# that are there.
 SOURCE = """
 create temporary table source on commit drop as
-select gen.g, r.run_id as old_run_id, aos_core.new_id() as run_id, r.first_message_no as old_no,
-       r.many + gen.g as turn_no, null::bigint as message_no
+select gen.g, r.run_id as old_run_id, aos_core.new_id() as run_id, r.many + gen.g as turn_no
 from generate_series(1, %(turns)s) gen (g)
-join (select run_id, first_message_no, turn_no, count(*) over () as many
+join (select run_id, turn_no, count(*) over () as many
       from aos_core.run where conversation_id = %(thread)s) r
   on r.turn_no = (gen.g - 1) %% r.many + 1
 """
-MESSAGES = """
-with added as (
-    insert into aos_agent.message ({columns})
-    select {values} from aos_agent.message t join source s
-        on t.conversation_id = %(thread)s and t.message_no = s.old_no
-    order by s.g returning message_no),
-numbered as (select message_no, row_number() over (order by message_no) as g from added)
-update source s set message_no = n.message_no from numbered n where n.g = s.g
+COPY = """
+insert into {table} ({columns})
+select {values} from {table} t join source s on t.run_id = s.old_run_id
+order by s.g, t.{order}
 """
-RUNS = """
-insert into aos_core.run ({columns})
-select {values} from aos_core.run t join source s on t.run_id = s.old_run_id order by s.g
-"""
-STEPS = """
-insert into aos_core.step ({columns})
-select {values} from aos_core.step t join source s on t.run_id = s.old_run_id
-order by s.g, t.step_no
-"""
-# Table, the statement that copies its rows, and which of their columns become something else.
+# Table, order of its rows in a turn, and which of their columns become something else.
 COPIES = (
-    ("aos_agent.message", MESSAGES, {"message_id": "aos_core.new_id()"}),
-    ("aos_core.run", RUNS, {"run_id": "s.run_id", "turn_no": "s.turn_no",
-                            "first_message_no": "s.message_no",
-                            "last_message_no": "s.message_no"}),
-    ("aos_core.step", STEPS, {"step_id": "aos_core.new_id()", "run_id": "s.run_id"}),
+    ("aos_core.run", "turn_no", {"run_id": "s.run_id", "turn_no": "s.turn_no"}),
+    ("aos_agent.message", "message_no", {"message_id": "aos_core.new_id()", "run_id": "s.run_id"}),
+    ("aos_core.step", "step_no", {"step_id": "aos_core.new_id()", "run_id": "s.run_id"}),
 )
 COLUMNS = """
 select attname from pg_attribute
@@ -100,8 +84,13 @@ class PgAgentOS(SqlOnly):
     turn_sql = f"select aos_agent.ask('{AGENT}', %(text)s, %(thread)s)"
 
     def setup(self) -> None:
-        values = {"base_url": self.endpoints.base_url, "model": MODEL, "system": SYSTEM,
-                  "agent": AGENT, "params": json.dumps(self.options)}
+        values = {
+            "base_url": self.endpoints.base_url,
+            "model": MODEL,
+            "system": SYSTEM,
+            "agent": AGENT,
+            "params": json.dumps(self.options),
+        }
         with self.connect() as connection:
             for statement in SETUP:
                 # Without parameters the server sees the text as it is, with its percent signs.
@@ -116,10 +105,17 @@ class PgAgentOS(SqlOnly):
         values: dict[str, Any] = {"thread": thread, "turns": turns}
         with self.connect() as connection, connection.transaction():
             connection.execute(SOURCE, values)
-            for table, statement, changed in COPIES:
+            for table, order, changed in COPIES:
                 names = [row[0] for row in connection.execute(COLUMNS, (table,))]
-                connection.execute(sql.SQL(statement).format(
-                    columns=sql.SQL(", ").join(map(sql.Identifier, names)),
-                    values=sql.SQL(", ").join(
-                        sql.SQL(changed[name]) if name in changed else sql.Identifier("t", name)
-                        for name in names)), values)
+                connection.execute(
+                    sql.SQL(COPY).format(
+                        table=sql.SQL(table),
+                        order=sql.Identifier(order),
+                        columns=sql.SQL(", ").join(map(sql.Identifier, names)),
+                        values=sql.SQL(", ").join(
+                            sql.SQL(changed[name]) if name in changed else sql.Identifier("t", name)
+                            for name in names
+                        ),
+                    ),
+                    values,
+                )

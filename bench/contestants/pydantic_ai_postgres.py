@@ -34,8 +34,13 @@ class PydanticAI(Contestant):
         from pydantic_ai.providers.openai import OpenAIProvider
 
         self.adapter = ModelMessagesTypeAdapter
-        self.pool = AsyncConnectionPool(self.endpoints.dsn, min_size=1, max_size=clients,
-                                        kwargs={"autocommit": True}, open=False)
+        self.pool = AsyncConnectionPool(
+            self.endpoints.dsn,
+            min_size=1,
+            max_size=clients,
+            kwargs={"autocommit": True},
+            open=False,
+        )
         await self.pool.open()
         provider = OpenAIProvider(base_url=self.endpoints.base_url, api_key="sk-mock")
         self.agent = Agent(OpenAIChatModel(MODEL, provider=provider), instructions=SYSTEM)
@@ -50,13 +55,16 @@ class PydanticAI(Contestant):
     async def turn(self, thread: str, text: str) -> str:
         async with self.pool.connection() as connection:
             cursor = await connection.execute(
-                "select messages::text from runs where thread = %s order by id", (thread,))
+                "select messages::text from runs where thread = %s order by id", (thread,)
+            )
             runs = await cursor.fetchall()
         history = [message for (run,) in runs for message in self.adapter.validate_json(run)]
         result = await self.agent.run(text, message_history=history)
         async with self.pool.connection() as connection:
-            await connection.execute("insert into runs (thread, messages) values (%s, %s)",
-                                     (thread, result.new_messages_json().decode()))
+            await connection.execute(
+                "insert into runs (thread, messages) values (%s, %s)",
+                (thread, result.new_messages_json().decode()),
+            )
         return str(result.output)
 
     async def close(self) -> None:

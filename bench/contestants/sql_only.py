@@ -18,7 +18,8 @@ class SqlOnly(Contestant):
     def open(self, clients: int) -> None:
         self.local = threading.local()
         self.connections: list[psycopg.Connection[Any]] = []
-        self.connection()
+        if clients == 1:
+            self.connection()
 
     def connection(self) -> psycopg.Connection[Any]:
         """This thread's connection."""

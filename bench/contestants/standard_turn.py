@@ -6,14 +6,26 @@ import json
 from typing import Any
 
 MODEL = "mock-1"
-SYSTEM = ("You are the support agent of a web shop. Look an order up with the tool lookup_order "
-          "before you say anything about it, answer briefly and politely, and never guess.")
+SYSTEM = (
+    "You are the support agent of a web shop. Look an order up with the tool lookup_order "
+    "before you say anything about it, answer briefly and politely, and never guess."
+)
 TOOL_DESCRIPTION = "Look up one order by its number and return its status."
 ORDER_SQL = "select id, customer, status, total, placed_at from orders where id = %s"
-CHAT_TOOLS = [{"type": "function", "function": {
-    "name": "lookup_order", "description": TOOL_DESCRIPTION,
-    "parameters": {"type": "object", "properties": {"order_id": {"type": "integer"}},
-                   "required": ["order_id"]}}}]
+CHAT_TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "lookup_order",
+            "description": TOOL_DESCRIPTION,
+            "parameters": {
+                "type": "object",
+                "properties": {"order_id": {"type": "integer"}},
+                "required": ["order_id"],
+            },
+        },
+    }
+]
 STATUSES = ("pending", "packed", "shipped", "delivered", "returned")
 
 
@@ -24,8 +36,10 @@ def order_of(number: int) -> int:
 
 def user_text(number: int) -> str:
     """What the user says in turn `number`."""
-    return (f"Hello, could you please tell me where my order #{order_of(number)} is right now, "
-            "and whether it will still arrive before the weekend? Thank you very much.")
+    return (
+        f"Hello, could you please tell me where my order #{order_of(number)} is right now, "
+        "and whether it will still arrive before the weekend? Thank you very much."
+    )
 
 
 def check_answer(number: int, answer: str) -> None:
@@ -38,8 +52,15 @@ def check_answer(number: int, answer: str) -> None:
 def order_json(row: tuple[Any, ...]) -> str:
     """What the tool returns for a row of ORDER_SQL."""
     order_id, customer, status, total, placed_at = row
-    return json.dumps({"order_id": order_id, "customer": customer, "status": status,
-                       "total": str(total), "placed_at": str(placed_at)})
+    return json.dumps(
+        {
+            "order_id": order_id,
+            "customer": customer,
+            "status": status,
+            "total": str(total),
+            "placed_at": str(placed_at),
+        }
+    )
 
 
 def order_of_call(call: dict[str, Any]) -> int:

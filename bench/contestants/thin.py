@@ -46,8 +46,9 @@ class Thin(Contestant):
     def open(self, clients: int) -> None:
         from psycopg_pool import ConnectionPool
 
-        self.pool = ConnectionPool(self.endpoints.dsn, min_size=1, max_size=clients,
-                                   kwargs={"autocommit": True}, open=True)
+        self.pool = ConnectionPool(
+            self.endpoints.dsn, min_size=1, max_size=clients, kwargs={"autocommit": True}, open=True
+        )
         self.open_http()
 
     def open_http(self) -> None:
@@ -57,7 +58,8 @@ class Thin(Contestant):
 
     def chat(self, messages: list[Message]) -> Message:
         reply = self.client.chat.completions.create(
-            model=MODEL, messages=messages, tools=CHAT_TOOLS)
+            model=MODEL, messages=messages, tools=CHAT_TOOLS
+        )
         return dict(reply.choices[0].message.model_dump(exclude_none=True))
 
     def load(self, thread: str) -> list[Message]:
@@ -119,8 +121,10 @@ class ThinRawBatch(ThinBatch):
         self.http = httpx.Client(headers={"authorization": "Bearer sk-mock"}, timeout=60)
 
     def chat(self, messages: list[Message]) -> Message:
-        reply = self.http.post(self.endpoints.base_url + "/chat/completions", json={
-            "model": MODEL, "messages": messages, "tools": CHAT_TOOLS}).json()
+        reply = self.http.post(
+            self.endpoints.base_url + "/chat/completions",
+            json={"model": MODEL, "messages": messages, "tools": CHAT_TOOLS},
+        ).json()
         message = reply["choices"][0]["message"]
         return {key: value for key, value in message.items() if value is not None}
 
@@ -135,8 +139,12 @@ class ThinAsync(Thin):
         from psycopg_pool import AsyncConnectionPool
 
         self.async_pool = AsyncConnectionPool(
-            self.endpoints.dsn, min_size=1, max_size=clients, kwargs={"autocommit": True},
-            open=False)
+            self.endpoints.dsn,
+            min_size=1,
+            max_size=clients,
+            kwargs={"autocommit": True},
+            open=False,
+        )
         await self.async_pool.open()
         self.async_client = openai.AsyncOpenAI(base_url=self.endpoints.base_url)
 
@@ -153,7 +161,8 @@ class ThinAsync(Thin):
         await add({"role": "user", "content": text})
         while True:
             reply = await self.async_client.chat.completions.create(
-                model=MODEL, messages=messages, tools=CHAT_TOOLS)
+                model=MODEL, messages=messages, tools=CHAT_TOOLS
+            )
             message = reply.choices[0].message.model_dump(exclude_none=True)
             await add(message)
             if not message.get("tool_calls"):
@@ -162,8 +171,7 @@ class ThinAsync(Thin):
                 async with self.async_pool.connection() as connection:
                     cursor = await connection.execute(ORDER_SQL, (order_of_call(call),))
                     row = await cursor.fetchone()
-                await add({"role": "tool", "tool_call_id": call["id"],
-                           "content": order_json(row)})
+                await add({"role": "tool", "tool_call_id": call["id"], "content": order_json(row)})
 
     async def close(self) -> None:
         await self.async_client.close()

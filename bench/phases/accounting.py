@@ -29,16 +29,20 @@ def account(session: Session, name: str) -> dict[str, Any]:
     one_process(session, name, database, BLOCK)  # creates files, fills caches
     short = one_process(session, name, database, BLOCK)
     long = one_process(session, name, database, BLOCK + turns)
-    calls = {query: (count - short["statements"].get(query, 0)) / turns
-             for query, count in long["statements"].items()}
+    calls = {
+        query: (count - short["statements"].get(query, 0)) / turns
+        for query, count in long["statements"].items()
+    }
     return {
         "statements": sum(calls.values()),
         "transactions": (long["transactions"] - short["transactions"]) / turns,
         "wal_syncs": (long["wal_syncs"] - short["wal_syncs"]) / turns,
         "wal_bytes": statistics.median(long["wal"][1:]),
         "disk_bytes": long["disk_bytes"] / (BLOCK + turns),
-        "top_statements": sorted(((round(count, 2), query) for query, count in calls.items()
-                                  if count > 0.05), reverse=True),
+        "top_statements": sorted(
+            ((round(count, 2), query) for query, count in calls.items() if count > 0.05),
+            reverse=True,
+        ),
         "conversation": opening(session, name, database),
     }
 
@@ -57,16 +61,19 @@ def one_process(session: Session, name: str, database: str, turns: int) -> dict[
     worker("open", clients=1)
     wal = []
     for start in range(0, turns // 5, BLOCK // 5):
-        part = threads[start:start + BLOCK // 5]
-        block = session.measured(lambda part=part: worker(
-            "turns", threads=part, turns=BLOCK, turns_per_thread=5))
+        part = threads[start : start + BLOCK // 5]
+        block = session.measured(
+            lambda part=part: worker("turns", threads=part, turns=BLOCK, turns_per_thread=5)
+        )
         wal.append(block["wal"] / BLOCK)
     worker.quit()
     time.sleep(0.2)
     after = meter.counters(database)
     return {key: after[key] - before[key] for key in before} | {
-        "wal": wal, "statements": meter.statements(database),
-        "disk_bytes": meter.disk_bytes(database) - disk}
+        "wal": wal,
+        "statements": meter.statements(database),
+        "disk_bytes": meter.disk_bytes(database) - disk,
+    }
 
 
 def opening(session: Session, name: str, database: str) -> dict[str, float]:

@@ -32,6 +32,9 @@ def run(session: Session) -> dict[str, Any]:
         keeps_history = not name.startswith("floor_")
         if users != (TURNS + 1 if keeps_history else 1):
             raise SystemExit(f"{name}: a new process sent {users} user messages: {request}")
-        results[name] = {"user_messages": users, "request_bytes": request["bytes"],
-                         "api": request["path"]}
+        results[name] = {
+            "user_messages": users,
+            "request_bytes": request["bytes"],
+            "api": request["path"],
+        }
     return results

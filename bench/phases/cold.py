@@ -19,8 +19,8 @@ def run(session: Session) -> dict[str, Any]:
     """
     names, starts = session.names("cold"), session.sizes.starts
     results: dict[str, Any] = {
-        name: {"seconds": [], "client_cpu": [], "server_cpu": [], "client_kb": []}
-        for name in names}
+        name: {"seconds": [], "client_cpu": [], "server_cpu": [], "client_kb": []} for name in names
+    }
     databases, threads = {}, {}
     for name in names:
         databases[name] = session.database(name, "cold")

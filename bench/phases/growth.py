@@ -43,22 +43,28 @@ def run(session: Session) -> dict[str, Any]:
                 worker = workers[name]
                 session.wait_for_quiet()
                 fresh = worker("prepare", threads=[f"{length}-{number}-{i}" for i in range(turns)])
-                measure(session, databases[name], worker, fresh,
-                        results[name].setdefault("1", {}))
-                measure(session, databases[name], worker, [long[name]] * turns,
-                        results[name].setdefault(str(length), {}))
+                measure(session, databases[name], worker, fresh, results[name].setdefault("1", {}))
+                measure(
+                    session,
+                    databases[name],
+                    worker,
+                    [long[name]] * turns,
+                    results[name].setdefault(str(length), {}),
+                )
             done += turns
     for worker in workers.values():
         worker.quit()
     return results
 
 
-def measure(session: Session, database: str, worker: Worker, threads: list[str],
-            record: dict[str, Any]) -> None:
+def measure(
+    session: Session, database: str, worker: Worker, threads: list[str], record: dict[str, Any]
+) -> None:
     """One block: a turn in each of `threads`."""
     stored = session.meter.tuple_bytes(database)
-    block = session.measured(lambda: worker(
-        "turns", threads=threads, turns=len(threads), turns_per_thread=1))
+    block = session.measured(
+        lambda: worker("turns", threads=threads, turns=len(threads), turns_per_thread=1)
+    )
     block["stored"] = session.meter.tuple_bytes(database) - stored
     record.setdefault("ns", []).extend(block["ns"])
     for key in ("cpu", "server_cpu", "wal", "stored"):

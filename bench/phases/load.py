@@ -23,8 +23,9 @@ def run(session: Session) -> dict[str, Any]:
         client_kb and the memory of the backends.
     """
     names = session.names("load")
-    databases = {name: session.database(name, "load", delay_ms=session.sizes.load_delay_ms)
-                 for name in names}
+    databases = {
+        name: session.database(name, "load", delay_ms=session.sizes.load_delay_ms) for name in names
+    }
     results: dict[str, Any] = {name: [] for name in names}
     for number in range(session.sizes.load_rounds):
         for name in names:
@@ -35,8 +36,9 @@ def run(session: Session) -> dict[str, Any]:
 def one_round(session: Session, name: str, database: str, prefix: str) -> dict[str, Any]:
     """One contestant under load: a warm-up and the measured time."""
     sizes = session.sizes
-    workers = [session.worker(name, database, delay_ms=sizes.load_delay_ms)
-               for _ in range(PROCESSES)]
+    workers = [
+        session.worker(name, database, delay_ms=sizes.load_delay_ms) for _ in range(PROCESSES)
+    ]
     clients = sizes.load_clients // PROCESSES
     least_turn = CALLS * sizes.load_delay_ms / 1000
 
@@ -46,17 +48,23 @@ def one_round(session: Session, name: str, database: str, prefix: str) -> dict[s
 
     def conversations(seconds: float, tag: str) -> dict[Worker, list[str]]:
         each = int(seconds / least_turn) // 5 + 2  # more than a client can get through
-        return {worker: worker("prepare", threads=[
-            f"{prefix}-{tag}-{process}-{i}" for i in range(each * clients)])
-            for process, worker in enumerate(workers)}
+        return {
+            worker: worker(
+                "prepare", threads=[f"{prefix}-{tag}-{process}-{i}" for i in range(each * clients)]
+            )
+            for process, worker in enumerate(workers)
+        }
 
     def load(seconds: float, threads: dict[Worker, list[str]]) -> dict[str, Any]:
-        parts = everywhere(lambda worker: worker(
-            "load", threads=threads[worker], clients=clients, seconds=seconds))
-        return {"cpu": sum(part["cpu"] for part in parts),
-                "turns": sum(part["turns"] for part in parts),
-                "elapsed": max(part["elapsed"] for part in parts),
-                "latency": statistics.median(part["latency"] for part in parts)}
+        parts = everywhere(
+            lambda worker: worker("load", threads=threads[worker], clients=clients, seconds=seconds)
+        )
+        return {
+            "cpu": sum(part["cpu"] for part in parts),
+            "turns": sum(part["turns"] for part in parts),
+            "elapsed": max(part["elapsed"] for part in parts),
+            "latency": statistics.median(part["latency"] for part in parts),
+        }
 
     everywhere(lambda worker: worker("open", clients=clients))
     load(sizes.load_warm_seconds, conversations(sizes.load_warm_seconds, "warm"))
