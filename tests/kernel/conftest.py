@@ -1,0 +1,36 @@
+"""The servers that turns of these tests talk to, and a scene for each test."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from servers.play_server import Play, PlayServer, start_play_server
+from servers.scripted_provider import ollama_front, script, scripted_provider
+
+from kernel.scene import Scene, make_scene
+
+__all__ = ["ollama_front", "script", "scripted_provider"]  # fixtures
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def play_server() -> Iterator[PlayServer]:
+    """One server for all scripts."""
+    with start_play_server() as server:
+        yield server
+
+
+@pytest.fixture
+def play(play_server: PlayServer) -> Play:
+    """A script for this test alone."""
+    return play_server.play(f"play-{next(_numbers)}")
+
+
+@pytest.fixture
+def scene(connection: psycopg.Connection, play: Play) -> Scene:
+    """An agent for this test alone, on the wire of chat completions."""
+    return make_scene(connection, play)
