@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 from ..errors import ProviderError
 from ..net.message import HttpResponse
 from .base import ChatReply, Endpoint, FinishReason, ToolCall, Usage
-from .wire import dumps, error_object, parse_object, raise_for_status, unique_call_ids
+from .shape import count_of, object_of, objects_of, text_of
+from .wire import dumps, error_object, is_cut_off, parse_object, raise_for_status, unique_call_ids
 
 _FINISH: dict[str, FinishReason] = {
     "end_turn": "stop",
@@ -46,28 +47,29 @@ def from_wire(response: HttpResponse, endpoint: Endpoint) -> ChatReply:
             provider=endpoint.provider,
             hint="Check base_url and driver of the provider.",
         )
-    stop_reason = message.get("stop_reason")
-    usage = _usage(message.get("usage") or {})
-    response_id, model = _text_or_none(message.get("id")), _text_or_none(message.get("model"))
+    stop_reason = text_of(message.get("stop_reason"))
+    usage = _usage(object_of(message.get("usage")))
+    response_id, model = text_of(message.get("id")) or None, text_of(message.get("model")) or None
     if stop_reason == "refusal":
         # What came before the refusal is not to be used, says .../handling-stop-reasons.
         return ChatReply(
             "",
             finish_reason="content_filter",
             usage=usage,
-            refusal=_refusal(message.get("stop_details")),
+            refusal=_refusal(object_of(message.get("stop_details"))),
             response_id=response_id,
             model=model,
         )
     blocks = _with_unique_ids(blocks, response_id or "")
     calls = tuple(
-        ToolCall(block["id"], str(block.get("name") or ""), _arguments(block.get("input")))
+        ToolCall(block["id"], text_of(block.get("name")), _arguments(block.get("input")))
         for block in blocks
         if block.get("type") == "tool_use"
     )
-    finish = _FINISH.get(str(stop_reason), "other" if stop_reason else "stop")
-    if calls and finish in ("stop", "other"):
-        finish = "tool_calls"
+    finish = _FINISH.get(stop_reason, "other" if stop_reason else "stop")
+    if calls and finish in ("stop", "other", "tool_calls"):
+        # A gateway may pass on arguments as text, cut off without saying so.
+        finish = "length" if is_cut_off(calls[-1].arguments) else "tool_calls"
     elif finish == "tool_calls" and not calls:
         finish = "stop"
     vendor: dict[str, Any] | None = None
@@ -88,13 +90,13 @@ def from_wire(response: HttpResponse, endpoint: Endpoint) -> ChatReply:
         vendor,
         response_id=response_id,
         model=model,
-        finish_detail=str(stop_reason) if finish == "other" else None,
+        finish_detail=stop_reason if finish == "other" else None,
     )
 
 
 def _with_unique_ids(blocks: list[dict[str, Any]], response_id: str) -> list[dict[str, Any]]:
     """Give ids to calls that have none of their own; gateways in front of other models do that."""
-    given = [block.get("id") for block in blocks if block.get("type") == "tool_use"]
+    given = [text_of(block.get("id")) for block in blocks if block.get("type") == "tool_use"]
     ids = iter(unique_call_ids(given, response_id))
     return [
         {**block, "id": next(ids)} if block.get("type") == "tool_use" else block for block in blocks
@@ -117,8 +119,8 @@ def _joined_text(blocks: list[dict[str, Any]]) -> str:
     was_text = True
     for block in blocks:
         is_text = block.get("type") == "text"
-        text = block.get("text")
-        if is_text and isinstance(text, str) and text:
+        text = text_of(block.get("text"))
+        if is_text and text:
             parts.append(text if was_text or not parts else f"\n\n{text}")
         was_text = is_text
     return "".join(parts)
@@ -136,38 +138,29 @@ def _usage(usage: Mapping[str, Any]) -> Usage:
     # Summaries and advice are paid for, but not part of the counts at the top.
     counts += [
         item
-        for item in usage.get("iterations") or ()
-        if isinstance(item, dict) and item.get("type") in ("compaction", "advisor_message")
+        for item in objects_of(usage.get("iterations"))
+        if item.get("type") in ("compaction", "advisor_message")
     ]
 
     def total(name: str) -> int:
-        return sum(int(count.get(name) or 0) for count in counts)
+        return count_of(sum(count_of(count.get(name)) for count in counts))
 
     cached, written = total("cache_read_input_tokens"), total("cache_creation_input_tokens")
-    details = usage.get("output_tokens_details") or {}
+    details = object_of(usage.get("output_tokens_details"))
     return Usage(
-        total("input_tokens") + cached + written,
+        count_of(total("input_tokens") + cached + written),
         total("output_tokens"),
         cached,
         written,
-        int(details.get("thinking_tokens") or 0),
+        count_of(details.get("thinking_tokens")),
     )
 
 
-def _refusal(details: Any) -> str:
-    details = details if isinstance(details, dict) else {}
-    if details.get("explanation"):
-        return str(details["explanation"])
-    category = details.get("category")
-    return (
-        f"The provider refused to answer: {category}."
-        if category
-        else ("The provider refused to answer.")
+def _refusal(details: Mapping[str, Any]) -> str:
+    category, words = text_of(details.get("category")), "The provider refused to answer"
+    return text_of(details.get("explanation")) or (
+        f"{words}: {category}." if category else f"{words}."
     )
-
-
-def _text_or_none(value: Any) -> str | None:
-    return str(value) if value else None
 
 
 # --- errors ------------------------------------------------------------------------------------
@@ -196,12 +189,10 @@ _KIND_BY_CODE = {
 
 
 def _raise_error(response: HttpResponse, body: dict[str, Any], endpoint: Endpoint) -> NoReturn:
-    error = body.get("error")
-    error = error if isinstance(error, dict) else {}
-    details = error.get("details")
-    code = details.get("error_code") if isinstance(details, dict) else None
-    kind_of_error, message = str(error.get("type") or ""), str(error.get("message") or "")
-    kind = _KIND_BY_CODE.get(str(code)) or _KIND_BY_TYPE.get(kind_of_error)
+    error = object_of(body.get("error"))
+    code = text_of(object_of(error.get("details")).get("error_code"))
+    kind_of_error, message = text_of(error.get("type")), text_of(error.get("message"))
+    kind = _KIND_BY_CODE.get(code) or _KIND_BY_TYPE.get(kind_of_error)
     if kind_of_error == "invalid_request_error":
         # These two have no code of their own, so their words are all there is.
         if "prompt is too long" in message or "exceed context limit" in message:
@@ -212,7 +203,7 @@ def _raise_error(response: HttpResponse, body: dict[str, Any], endpoint: Endpoin
         response,
         endpoint.provider,
         message=message,
-        code=str(code or kind_of_error) or None,
+        code=code or kind_of_error or None,
         kind=kind,
         api_key=endpoint.api_key,
     )

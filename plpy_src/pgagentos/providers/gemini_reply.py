@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from ..errors import ProviderError
 from ..net.message import HttpResponse
 from .base import ChatReply, Endpoint, FinishReason, ToolCall, Usage
+from .shape import count_of, object_of, objects_of, text_of
 from .wire import dumps, error_object, parse_object, raise_for_status, unique_call_ids
 
 _FILTERED = frozenset(
@@ -44,47 +45,45 @@ def from_wire(response: HttpResponse, endpoint: Endpoint) -> ChatReply:
     body = parse_object(response, endpoint.provider)
     if "error" in body and "candidates" not in body:
         _raise_error(response, body, endpoint)
-    usage = _usage(body.get("usageMetadata") or {})
-    response_id, model = (
-        _text_or_none(body.get("responseId")),
-        _text_or_none(body.get("modelVersion")),
-    )
+    usage = _usage(object_of(body.get("usageMetadata")))
+    response_id = text_of(body.get("responseId")) or None
+    model = text_of(body.get("modelVersion")) or None
     candidates = body.get("candidates")
     if not candidates:
-        feedback = body.get("promptFeedback")
-        if isinstance(feedback, dict) and feedback.get("blockReason"):
-            words = feedback.get("blockReasonMessage") or (
-                f"The provider blocked the prompt: {feedback['blockReason']}."
-            )
-            return _filtered(str(words), usage, response_id, model)
+        feedback = object_of(body.get("promptFeedback"))
+        reason = text_of(feedback.get("blockReason"))
+        if reason:
+            words = text_of(feedback.get("blockReasonMessage"))
+            words = words or f"The provider blocked the prompt: {reason}."
+            return _filtered(words, usage, response_id, model)
         raise _malformed(response, endpoint, "no candidates")
     candidate = candidates[0] if isinstance(candidates, list) else None
     if not isinstance(candidate, dict):
         raise _malformed(response, endpoint, "no list of candidates")
-    reason = str(candidate.get("finishReason") or "")
+    reason, words = text_of(candidate.get("finishReason")), text_of(candidate.get("finishMessage"))
     if reason in _FILTERED:
-        words = candidate.get("finishMessage") or f"The provider stopped the answer: {reason}."
-        return _filtered(str(words), usage, response_id, model)
-    parts = (candidate.get("content") or {}).get("parts") or []
+        words = words or f"The provider stopped the answer: {reason}."
+        return _filtered(words, usage, response_id, model)
+    parts = object_of(candidate.get("content")).get("parts") or []
     if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
         raise _malformed(response, endpoint, "no list of parts")
     unique = response_id or response.body.decode("utf-8", "replace")
-    call_parts = [part["functionCall"] for part in parts if part.get("functionCall")]
-    call_ids = unique_call_ids([call.get("id") for call in call_parts], unique)
+    call_parts = [object_of(part["functionCall"]) for part in parts if "functionCall" in part]
+    call_ids = unique_call_ids([text_of(call.get("id")) for call in call_parts], unique)
     calls = tuple(
-        ToolCall(call_id, str(call.get("name") or ""), _arguments(call.get("args")))
+        ToolCall(call_id, text_of(call.get("name")), _arguments(call.get("args")))
         for call_id, call in zip(call_ids, call_parts, strict=True)
     )
     finish = _finish(reason, has_calls=bool(calls))
     return ChatReply(
-        "".join(str(part.get("text") or "") for part in parts if not part.get("thought")),
+        "".join(text_of(part.get("text")) for part in parts if not part.get("thought")),
         calls,
         finish,
         usage,
         _vendor(parts, call_ids, endpoint.provider, model or ""),
         response_id=response_id,
         model=model,
-        finish_detail=str(candidate.get("finishMessage") or reason) if finish == "other" else None,
+        finish_detail=words or reason if finish == "other" else None,
     )
 
 
@@ -121,7 +120,7 @@ def _vendor(
 def _is_plain(part: Mapping[str, Any]) -> bool:
     if part.keys() == {"text"}:
         return True
-    return part.keys() == {"functionCall"} and not part["functionCall"].get("id")
+    return part.keys() == {"functionCall"} and not object_of(part["functionCall"]).get("id")
 
 
 def _filtered(words: str, usage: Usage, response_id: str | None, model: str | None) -> ChatReply:
@@ -145,7 +144,7 @@ def _usage(usage: Mapping[str, Any]) -> Usage:
     """Read the tokens: thoughts are billed as output but not among the candidates' tokens."""
 
     def count(name: str) -> int:
-        return int(usage.get(name) or 0)
+        return count_of(usage.get(name))
 
     thoughts = count("thoughtsTokenCount")
     return Usage(
@@ -155,10 +154,6 @@ def _usage(usage: Mapping[str, Any]) -> Usage:
         0,
         thoughts,
     )
-
-
-def _text_or_none(value: Any) -> str | None:
-    return str(value) if value else None
 
 
 def _malformed(response: HttpResponse, endpoint: Endpoint, what: str) -> ProviderError:
@@ -172,20 +167,19 @@ def _malformed(response: HttpResponse, endpoint: Endpoint, what: str) -> Provide
 
 
 def _raise_error(response: HttpResponse, body: dict[str, Any], endpoint: Endpoint) -> NoReturn:
-    error = body.get("error")
-    error = error if isinstance(error, dict) else {"message": error}
-    message, status = str(error.get("message") or ""), str(error.get("status") or "")
-    reason = delay = None
-    for detail in error.get("details") or ():
-        if isinstance(detail, dict):
-            reason = detail.get("reason") or reason
-            delay = detail.get("retryDelay") or delay
+    words = body.get("error")
+    error = object_of(words) or {"message": words}
+    message, status = text_of(error.get("message")), text_of(error.get("status"))
+    reason = delay = ""
+    for detail in objects_of(error.get("details")):
+        reason = text_of(detail.get("reason")) or reason
+        delay = text_of(detail.get("retryDelay")) or delay
     kind = None
     if reason in ("API_KEY_INVALID", "API_KEY_EXPIRED"):  # comes with status 400
         kind = "authentication"
     elif status == "INVALID_ARGUMENT" and "exceeds the maximum number of tokens" in message:
         kind = "context_overflow"  # there is no code for this, its words are all there is
-    if isinstance(delay, str) and delay.endswith("s") and "retry-after" not in response.headers:
+    if delay.endswith("s") and "retry-after" not in response.headers:
         # Google says in the body how long to wait, for example "34.07s".
         headers = {**response.headers, "retry-after": delay[:-1]}
         response = HttpResponse(response.status, headers, response.body)
@@ -193,7 +187,7 @@ def _raise_error(response: HttpResponse, body: dict[str, Any], endpoint: Endpoin
         response,
         endpoint.provider,
         message=message,
-        code=str(reason or status) or None,
+        code=reason or status or None,
         kind=kind,
         api_key=endpoint.api_key,
     )

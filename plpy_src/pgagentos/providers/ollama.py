@@ -28,10 +28,12 @@ from ..errors import InvalidInput, ProviderError
 from ..net.message import HttpRequest, HttpResponse
 from .base import ChatReply, ChatRequest, Endpoint, FinishReason, Message, ToolCall, Usage
 from .fragment import plain_body
+from .shape import count_of, object_of, text_of
 from .wire import (
     clean_text,
     dumps,
     error_object,
+    is_cut_off,
     join_body,
     parse_object,
     raise_for_status,
@@ -207,42 +209,45 @@ def from_wire(response: HttpResponse, endpoint: Endpoint) -> ChatReply:
             provider=endpoint.provider,
             hint="Check base_url and driver of the provider.",
         )
-    content = str(message.get("content") or "")
+    content = text_of(message.get("content"))
     if not calls and endpoint.options.get("text_tool_calls", True):
         calls = _calls_in_text(content)
         content = "" if calls else content
-    functions = [call.get("function") or {} for call in calls]
+    calls = [object_of(call) for call in calls]
+    functions = [object_of(call.get("function")) for call in calls]
     # Replies have no id; their bodies differ by created_at and the measured times.
     unique = response.body.decode("utf-8", "replace")
-    call_ids = unique_call_ids([call.get("id") for call in calls], unique)
-    thinking = message.get("thinking")
+    call_ids = unique_call_ids([text_of(call.get("id")) for call in calls], unique)
+    made = tuple(
+        ToolCall(call_id, text_of(function.get("name")), _arguments(function))
+        for call_id, function in zip(call_ids, functions, strict=True)
+    )
+    thinking = text_of(message.get("thinking"))
     vendor = {
         "driver": "ollama",
         "provider": endpoint.provider,
-        "model": str(body.get("model") or ""),
-        "thinking": str(thinking),
+        "model": text_of(body.get("model")),
+        "thinking": thinking,
     }
-    finish = _finish(body.get("done_reason"), has_calls=bool(calls))
+    reason = text_of(body.get("done_reason"))
+    finish = _finish(reason, made)
     return ChatReply(
         content,
-        tuple(
-            ToolCall(call_id, str(function.get("name") or ""), _arguments(function))
-            for call_id, function in zip(call_ids, functions, strict=True)
-        ),
+        made,
         finish,
-        Usage(int(body.get("prompt_eval_count") or 0), int(body.get("eval_count") or 0)),
+        Usage(count_of(body.get("prompt_eval_count")), count_of(body.get("eval_count"))),
         vendor if thinking else None,
-        model=str(body["model"]) if body.get("model") else None,
-        finish_detail=str(body["done_reason"]) if finish == "other" else None,
+        model=text_of(body.get("model")) or None,
+        finish_detail=reason if finish == "other" else None,
     )
 
 
-def _finish(reason: Any, *, has_calls: bool) -> FinishReason:
-    if reason == "length":
+def _finish(reason: str, calls: Sequence[ToolCall]) -> FinishReason:
+    if reason == "length" or (calls and is_cut_off(calls[-1].arguments)):
         return "length"
-    if has_calls:
+    if calls:
         return "tool_calls"
-    return "stop" if reason in ("stop", "", None) else "other"
+    return "stop" if reason in ("stop", "") else "other"
 
 
 def _arguments(function: Mapping[str, Any]) -> str:
@@ -297,7 +302,7 @@ def _call_of(item: Any) -> dict[str, Any] | None:
 
 def _raise_error(response: HttpResponse, body: dict[str, Any], endpoint: Endpoint) -> NoReturn:
     error = body.get("error")
-    message = str(error.get("message") if isinstance(error, dict) else error or "")
+    message = text_of(error) or text_of(object_of(error).get("message"))
     kind = None
     if "exceeds the context length" in message or "exceeds maximum context length" in message:
         kind = "context_overflow"

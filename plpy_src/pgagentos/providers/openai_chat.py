@@ -43,6 +43,7 @@ from .openai_options import (
     tool_settings,
     tools_of,
 )
+from .shape import objects_of
 from .wire import (
     clean_text,
     dumps,
@@ -175,7 +176,7 @@ def _read_choice(
     response: HttpResponse,
     endpoint: Endpoint,
 ) -> ChatReply:
-    raw_calls = [call for call in message.get("tool_calls") or () if isinstance(call, dict)]
+    raw_calls = objects_of(message.get("tool_calls"))
     if not raw_calls and isinstance(message.get("function_call"), dict):
         raw_calls = [{"function": message["function_call"]}]
     ids = unique_call_ids(

@@ -175,7 +175,7 @@ def refuse_reasoning_with_tools(request: ChatRequest, endpoint: Endpoint) -> Non
 
 def count(value: Any) -> int:
     """Read a number of tokens; whatever is not one counts as 0."""
-    return value if isinstance(value, int) and value > 0 else 0
+    return value if type(value) is int and 0 < value < 2**31 else 0
 
 
 def part(value: Any, name: str) -> Mapping[str, Any]:

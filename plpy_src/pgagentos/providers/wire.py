@@ -174,13 +174,11 @@ def make_call_id(turn_unique: str, index: int) -> str:
 _PORTABLE = re.compile(r"(?!(?:.*[._:-])?\d{1,3}$)[A-Za-z0-9_-]{1,40}")
 
 
-def unique_call_ids(
-    ids: Iterable[str | None], turn_unique: str, *, scope: str = "auto"
-) -> list[str]:
+def unique_call_ids(ids: Iterable[Any], turn_unique: str, *, scope: str = "auto") -> list[str]:
     """Give each call of one reply an id that is unique within the turn.
 
     Args:
-        ids: the vendor's ids in its order; None or empty when it gave none.
+        ids: the vendor's ids in its order; what is not a text, or empty, counts as missing.
         turn_unique: as for :func:`make_call_id`.
         scope: ``auto`` replaces ids that another vendor would refuse and ids that only count the
             calls of one reply, ``response`` replaces all ids, ``vendor`` only missing and repeated
@@ -189,11 +187,12 @@ def unique_call_ids(
     result: list[str] = []
     for index, call_id in enumerate(ids):
         if (
-            call_id
+            isinstance(call_id, str)
+            and call_id
             and call_id not in result
             and (scope == "vendor" or (scope == "auto" and _PORTABLE.fullmatch(call_id)))
         ):
             result.append(call_id)
         else:
-            result.append(make_call_id(f"{turn_unique}\0{call_id or ''}", index))
+            result.append(make_call_id(f"{turn_unique}\0{call_id}", index))
     return result

@@ -164,6 +164,11 @@ def test_edge_17_a_cut_off_call_is_marked_as_cut_off() -> None:
     assert found.finish_reason == "length"
 
 
+def test_edge_17_arguments_that_a_gateway_cut_off_are_noticed() -> None:
+    found = reply({**call("t1"), "input": '{"sql": "drop ta'}, stop_reason="tool_use")
+    assert found.finish_reason == "length"
+
+
 @pytest.mark.parametrize("stop_reason", [None, "end_turn", "something_new"])
 def test_edge_18_calls_count_whatever_the_stop_reason_says(stop_reason: str | None) -> None:
     assert reply(call("t1"), stop_reason=stop_reason).finish_reason == "tool_calls"

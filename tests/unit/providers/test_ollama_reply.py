@@ -84,6 +84,10 @@ def test_edge_17_a_cut_off_call_is_marked_as_cut_off() -> None:
     assert reply("", call(), reason="length").finish_reason == "length"
 
 
+def test_edge_17_arguments_that_were_cut_off_are_noticed() -> None:
+    assert reply("", call("f", '{"sql": "drop ta')).finish_reason == "length"
+
+
 @pytest.mark.parametrize("reason", ["stop", None, "tool_calls"])
 def test_edge_18_calls_count_whatever_the_done_reason_says(reason: str | None) -> None:
     assert reply("", call(), reason=reason).finish_reason == "tool_calls"
