@@ -31,18 +31,15 @@ create function aos_agent._start_turn(conversation_id uuid, content text default
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_tenant_id uuid;
     v_agent record;
     v_last record;
-    v_run_id uuid;
+    v_run_id uuid := aos_core.new_id();
     v_version_id uuid;
-    v_messages bigint;
     v_bytes bigint;
 begin
-    v_tenant_id := aos_agent._lock_conversation(_start_turn.conversation_id);
-    select a.runner, a.name, a.is_active and t.is_active as is_active, v.persona_version_id, p as persona,
+    select c.tenant_id, a.runner, a.name, a.is_active and t.is_active as is_active, v.persona_version_id, p as persona,
            m.is_active as model_is_active, m.model_name, m.provider, d.api_key_env is null and d.secret_name is null as needs_no_key
-      into strict v_agent
+      into v_agent
       from aos_agent.conversation as c
       join aos_agent.agent as a on a.agent_id = c.agent_id and a.tenant_id = c.tenant_id
       join aos_auth.tenant as t on t.tenant_id = c.tenant_id
@@ -51,8 +48,11 @@ begin
       join aos_meta.provider as d on d.provider = m.provider
       left join aos_persona.persona_version as v
              on v.persona_id = p.persona_id and v.version_no = p.version_no and v.tenant_id = p.tenant_id
-     where c.conversation_id = _start_turn.conversation_id;
-    if v_agent.name <> _start_turn.agent_name then
+     where c.conversation_id = _start_turn.conversation_id
+       for no key update of c;  -- one turn at a time; messages may be added meanwhile
+    if not found then
+        perform aos_agent._conversation_tenant(_start_turn.conversation_id);  -- raises
+    elsif v_agent.name <> _start_turn.agent_name then
         raise exception using errcode = 'OS001',
             message = format('conversation %s is with agent %L, not with %L', conversation_id, v_agent.name, agent_name),
             hint = 'Leave conversation_id out to open a new one.';
@@ -63,45 +63,52 @@ begin
         raise exception using errcode = 'OS003', message = format('model %L is not active', v_agent.model_name),
             hint = 'Give the persona another model, or set is_active in aos_meta.llm_model_registry.';
     end if;
-    select r.run_id, r.turn_no, r.status into v_last
-      from aos_core.run as r where r.conversation_id = _start_turn.conversation_id
-     order by r.turn_no desc limit 1;
+    -- A statement of its own: it sees what was committed while this one waited for the lock.
+    select r.run_id, r.turn_no, r.status,
+           exists (select from aos_agent.message as m where m.conversation_id = _start_turn.conversation_id and m.run_id is null) as has_messages
+      into v_last
+      from (select) as always
+      left join lateral (select r.run_id, r.turn_no, r.status from aos_core.run as r
+                          where r.conversation_id = _start_turn.conversation_id order by r.turn_no desc limit 1) as r on true;
     if v_last.status not in ('completed', 'failed', 'cancelled') then
         raise exception using errcode = 'OS003',
             message = format('turn %s of this conversation is not finished, it is %s', v_last.run_id, v_last.status),
             hint = format('Go on with SELECT aos_agent.run_turn(%L), or end it with SELECT aos_agent.cancel_turn(%1$L).', v_last.run_id);
+    elsif _start_turn.content is null and not v_last.has_messages then
+        raise exception using errcode = 'OS003', message = 'the conversation has no new message',
+            hint = format('SELECT aos_agent.add_user_message(%L, ''...'') first.', _start_turn.conversation_id);
     end if;
     v_version_id := v_agent.persona_version_id;
     if v_version_id is null then
         v_version_id := aos_persona._version_of(v_agent.persona);
     end if;
-    v_run_id := aos_core.new_id();
-    insert into aos_core.run (run_id, tenant_id, conversation_id, persona_version_id, turn_no, runner, status, transcript_bytes, waiting_reason)
-    select v_run_id, v_tenant_id, _start_turn.conversation_id, v_version_id, coalesce(v_last.turn_no, 0) + 1,
-           w.runner, case w.runner when 'external' then 'awaiting_model' else 'queued' end, octet_length(coalesce(_start_turn.content, '')),
-           case when w.runner = 'external' then case v_agent.runner
-               when 'external' then 'the agent is run by an outside worker'
-               else format('the database has no key for provider %s', v_agent.provider) end end
-      from (select case when v_agent.runner <> 'auto' then v_agent.runner
-                        when v_agent.needs_no_key or aos_meta.has_api_key(v_agent.provider) then 'database'
-                        else 'external' end as runner) as w;
-    if _start_turn.content is not null then
+    with started as (
+        insert into aos_core.run (run_id, tenant_id, conversation_id, persona_version_id, turn_no, runner, status, transcript_bytes, waiting_reason)
+        select v_run_id, v_agent.tenant_id, _start_turn.conversation_id, v_version_id, coalesce(v_last.turn_no, 0) + 1,
+               w.runner, case w.runner when 'external' then 'awaiting_model' else 'queued' end, octet_length(coalesce(_start_turn.content, '')),
+               case when w.runner = 'external' then case v_agent.runner
+                   when 'external' then 'the agent is run by an outside worker'
+                   else format('the database has no key for provider %s', v_agent.provider) end end
+          from (select case when v_agent.runner <> 'auto' then v_agent.runner
+                            when v_agent.needs_no_key or aos_meta.has_api_key(v_agent.provider) then 'database'
+                            else 'external' end as runner) as w
+    ),
+    said as (
         insert into aos_agent.message (tenant_id, conversation_id, run_id, content)
-        values (v_tenant_id, _start_turn.conversation_id, v_run_id, _start_turn.content);
-    end if;
-    with answered as (
-        update aos_agent.message as m set run_id = v_run_id
-         where m.conversation_id = _start_turn.conversation_id and m.run_id is null
-        returning octet_length(m.content) as bytes
+        select v_agent.tenant_id, _start_turn.conversation_id, v_run_id, _start_turn.content
+         where _start_turn.content is not null
     )
-    select count(*), sum(bytes) into v_messages, v_bytes from answered;
-    if v_messages > 0 then
+    insert into aos_core.event_log (tenant_id, conversation_id, run_id, event_type)
+    values (v_agent.tenant_id, _start_turn.conversation_id, v_run_id, 'turn_started');
+    if v_last.has_messages then
+        with answered as (
+            update aos_agent.message as m set run_id = v_run_id
+             where m.conversation_id = _start_turn.conversation_id and m.run_id is null
+            returning octet_length(m.content) as bytes
+        )
+        select sum(bytes) into v_bytes from answered;
         update aos_core.run as r set transcript_bytes = r.transcript_bytes + v_bytes where r.run_id = v_run_id;
-    elsif _start_turn.content is null then
-        raise exception using errcode = 'OS003', message = 'the conversation has no new message',
-            hint = format('SELECT aos_agent.add_user_message(%L, ''...'') first.', _start_turn.conversation_id);
     end if;
-    perform aos_core._log(v_tenant_id, _start_turn.conversation_id, v_run_id, 'turn_started');
     return v_run_id;
 end
 $$;

@@ -46,44 +46,44 @@ $$;
 comment on function aos_agent._history(uuid) is
     'The messages that the model of a turn is shown, oldest first, in the neutral format: the last turns that fit its context window, and this turn. vendors holds the vendor''s blocks beside each.';
 
-create function aos_agent._turn_context(run_id uuid, out run json, out agent json, out persona json, out models json, out tools json, out open_steps json)
+create function aos_agent._turn_context(run_id uuid, out run json, out agent json, out persona json, out models json, out tools json, out steps json)
     language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
+declare
+    found_turn record;
 begin
-    select json_build_object('run_id', r.run_id, 'tenant_id', r.tenant_id, 'conversation_id', r.conversation_id, 'turn_no', r.turn_no,
-               'status', r.status, 'runner', r.runner, 'model_calls', r.model_calls, 'input_tokens', r.input_tokens,
-               'cached_tokens', r.cached_tokens, 'output_tokens', r.output_tokens, 'cost', r.cost, 'waiting_reason', r.waiting_reason,
-               'error', r.error,
-               'call_ids', (select coalesce(json_agg(s.call_id), '[]') from aos_core.step as s
-                             where s.run_id = r.run_id and s.tenant_id = r.tenant_id and s.call_id is not null),
-               'steps', (select coalesce(max(s.step_no), 0) from aos_core.step as s where s.run_id = r.run_id and s.tenant_id = r.tenant_id)),
-           json_build_object('agent_id', a.agent_id, 'name', a.name,
-               'max_model_calls', coalesce(a.max_model_calls, (aos_meta.setting('max_model_calls') #>> '{}')::integer),
-               'max_turn_tokens', a.max_turn_tokens),
-           json_build_object('system_prompt', v.system_prompt, 'params', v.params),
-           (select json_agg(json_build_object('model_id', m.model_id, 'model_name', coalesce(m.wire_name, m.model_name), 'registry_name', m.model_name,
-                        'context_window', m.context_window, 'max_output_tokens', m.max_output_tokens, 'capabilities', m.capabilities,
-                        'provider', d.provider, 'driver', coalesce(m.driver, d.driver), 'base_url', d.base_url, 'api_key_env', d.api_key_env,
-                        'secret_name', d.secret_name, 'carrier', d.carrier, 'options', d.options || m.options)
-                        order by m.model_id = v.model_id desc)
-              from aos_meta.llm_model_registry as m
-              join aos_meta.provider as d on d.provider = m.provider
-             where m.model_id in (v.model_id, v.fallback_model_id)),
-           (select json_agg(json_build_object('skill_id', e.skill_id, 'name', e.name, 'description', e.description, 'parameters', e.parameters,
-                        'implementation', e.implementation, 'function_name', e.function_name, 'approval', e.approval) order by e.name)
-              from aos_agent.effective_skill as e
-             where e.agent_id = a.agent_id and e.tenant_id = a.tenant_id and e.approval <> 'never'
-               and (e.implementation <> 'external' or r.runner = 'external')),
-           (select json_agg(json_build_object('step_no', s.step_no, 'step_id', s.step_id, 'status', s.status, 'call_id', s.call_id,
-                        'tool_name', s.tool_name, 'arguments', s.arguments, 'skill_id', s.skill_id) order by s.step_no)
-              from aos_core.step as s
-             where s.run_id = r.run_id and s.tenant_id = r.tenant_id and s.finished_at is null)
-      into run, agent, persona, models, tools, open_steps
+    select r, a, v.system_prompt, v.params, v.model_id, v.fallback_model_id
+      into found_turn
       from aos_core.run as r
       join aos_agent.conversation as c on c.conversation_id = r.conversation_id and c.tenant_id = r.tenant_id
       join aos_agent.agent as a on a.agent_id = c.agent_id and a.tenant_id = c.tenant_id
       join aos_persona.persona_version as v on v.persona_version_id = r.persona_version_id and v.tenant_id = r.tenant_id
      where r.run_id = _turn_context.run_id;
+    run := row_to_json(found_turn.r);
+    agent := json_build_object('agent_id', (found_turn.a).agent_id, 'name', (found_turn.a).name,
+        'max_model_calls', coalesce((found_turn.a).max_model_calls, (aos_meta.setting('max_model_calls') #>> '{}')::integer),
+        'max_turn_tokens', (found_turn.a).max_turn_tokens);
+    persona := json_build_object('system_prompt', found_turn.system_prompt, 'params', found_turn.params);
+    select json_agg(json_build_object('model_id', m.model_id, 'model_name', coalesce(m.wire_name, m.model_name),
+                'context_window', m.context_window, 'max_output_tokens', m.max_output_tokens, 'capabilities', m.capabilities,
+                'provider', d.provider, 'driver', coalesce(m.driver, d.driver), 'base_url', d.base_url, 'api_key_env', d.api_key_env,
+                'secret_name', d.secret_name, 'carrier', d.carrier, 'options', d.options || m.options)
+                order by m.model_id = found_turn.model_id desc)
+      into models
+      from aos_meta.llm_model_registry as m
+      join aos_meta.provider as d on d.provider = m.provider
+     where m.model_id in (found_turn.model_id, found_turn.fallback_model_id);
+    select json_agg(json_build_object('name', e.name, 'description', e.description, 'parameters', e.parameters) order by e.name)
+      into tools
+      from aos_agent.effective_skill as e
+     where e.agent_id = (found_turn.a).agent_id and e.tenant_id = (found_turn.a).tenant_id and e.on_call <> 'denied' and (e.implementation <> 'external' or (found_turn.r).runner = 'external');
+    if (found_turn.r).model_calls > 0 then
+        select json_agg(json_build_object('step_no', s.step_no, 'status', s.status, 'call_id', s.call_id, 'tool_name', s.tool_name,
+                    'arguments', s.arguments, 'is_open', s.finished_at is null) order by s.step_no)
+          into steps
+          from aos_core.step as s
+         where s.run_id = _turn_context.run_id;
+    end if;
 end
 $$;
 comment on function aos_agent._turn_context(uuid) is 'Everything but the messages that a turn needs to go on.';

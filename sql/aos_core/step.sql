@@ -24,8 +24,6 @@ create function aos_core._record(run_id uuid, new_steps json, closed_steps json,
         waiting_reason text default null, error jsonb default null) returns void
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_run aos_core.run;
 begin
     -- message, vendor and arguments come as text inside the JSON, so that they are stored byte for byte.
     with added as (
@@ -61,34 +59,37 @@ begin
           from (select kind, input_tokens, cached_tokens, output_tokens, cost, message from added
                 union all
                 select null, null, null, null, null, message from closed) as a
+    ),
+    run as (
+        update aos_core.run as r
+           set status = _record.status,
+               waiting_reason = _record.waiting_reason,
+               error = _record.error,
+               finished_at = case when _record.status in ('completed', 'failed', 'cancelled') then clock_timestamp() end,
+               model_calls = r.model_calls + t.model_calls,
+               input_tokens = r.input_tokens + t.input_tokens,
+               cached_tokens = r.cached_tokens + t.cached_tokens,
+               output_tokens = r.output_tokens + t.output_tokens,
+               cost = case when t.cost is null then r.cost else coalesce(r.cost, 0) + t.cost end,
+               transcript_bytes = r.transcript_bytes + t.bytes
+          from total as t
+         where r.run_id = _record.run_id
+        returning r.tenant_id, r.conversation_id, r.run_id, r.status, r.error
     )
-    update aos_core.run as r
-       set status = _record.status,
-           waiting_reason = _record.waiting_reason,
-           error = _record.error,
-           finished_at = case when _record.status in ('completed', 'failed', 'cancelled') then clock_timestamp() end,
-           model_calls = r.model_calls + t.model_calls,
-           input_tokens = r.input_tokens + t.input_tokens,
-           cached_tokens = r.cached_tokens + t.cached_tokens,
-           output_tokens = r.output_tokens + t.output_tokens,
-           cost = case when t.cost is null then r.cost else coalesce(r.cost, 0) + t.cost end,
-           transcript_bytes = r.transcript_bytes + t.bytes
-      from total as t
-     where r.run_id = _record.run_id
-    returning r.* into strict v_run;
+    insert into aos_core.event_log (tenant_id, conversation_id, run_id, event_type, detail)
+    select r.tenant_id, r.conversation_id, r.run_id,
+           case r.status when 'awaiting_approval' then 'approval_requested' else 'turn_' || r.status end,
+           case when r.status = 'failed' then jsonb_build_object('sqlstate', r.error -> 'sqlstate', 'kind', r.error -> 'kind') end
+      from run as r
+     where r.status in ('completed', 'failed', 'cancelled', 'awaiting_approval');
 
-    if v_run.status = 'awaiting_approval' then
+    if _record.status = 'awaiting_approval' then
         insert into aos_core.approval (step_id, tenant_id, arguments_hash, expires_at)
         select s.step_id, s.tenant_id, encode(sha256(convert_to(s.arguments::text, 'UTF8')), 'hex'),
                now() + (aos_meta.setting('approval_expires_after') #>> '{}')::interval
           from aos_core.step as s
-         where s.run_id = v_run.run_id and s.status = 'awaiting_approval'
+         where s.run_id = _record.run_id and s.status = 'awaiting_approval'
         on conflict on constraint approval_pkey do nothing;
-    end if;
-    if v_run.status in ('completed', 'failed', 'cancelled', 'awaiting_approval') then
-        perform aos_core._log(v_run.tenant_id, v_run.conversation_id, v_run.run_id,
-            case v_run.status when 'awaiting_approval' then 'approval_requested' else 'turn_' || v_run.status end,
-            case when v_run.status = 'failed' then jsonb_build_object('sqlstate', v_run.error -> 'sqlstate', 'kind', v_run.error -> 'kind') end);
     end if;
 end
 $$;

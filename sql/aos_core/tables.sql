@@ -39,7 +39,7 @@ create table aos_core.run (
     constraint failed_runs_have_an_error check ((status = 'failed') = (error is not null)),
     constraint run_counts_are_not_negative check (turn_no > 0 and model_calls >= 0 and input_tokens >= 0
         and output_tokens >= 0 and transcript_bytes >= 0 and cached_tokens between 0 and input_tokens)
-) with (fillfactor = 80);
+);
 comment on table aos_core.run is 'A turn: from the messages it answers to its answer. turn_id is run_id. Its steps are in aos_core.step.';
 comment on column aos_core.run.persona_version_id is 'The version of the persona that this turn keeps to its end.';
 comment on column aos_core.run.turn_no is 'Number of the turn in its conversation, from 1.';
@@ -98,7 +98,7 @@ create table aos_core.step (
     constraint completed_steps_have_a_message check (status <> 'completed' or message is not null),
     constraint step_message_has_the_role_of_its_kind check (message is null
         or (message ->> 'role') = case kind when 'model' then 'assistant' else 'tool' end)
-) with (fillfactor = 90);
+);
 create unique index step_answers_a_call_once on aos_core.step (run_id, call_id) where call_id is not null;
 comment on table aos_core.step is 'One action of a turn: a model call with its reply, or a tool call with its result.';
 comment on column aos_core.step.step_no is 'Number of the step in its turn, from 1: the order in which models see the messages.';
@@ -122,7 +122,7 @@ create table aos_core.approval (
     expires_at timestamptz not null,
     decision text,
     decided_at timestamptz,
-    decided_by name,
+    decided_by text,
     note text,
     constraint approval_pkey primary key (step_id, tenant_id),
     constraint approval_is_about_a_step foreign key (step_id, tenant_id)
@@ -138,7 +138,7 @@ create table aos_core.cancel_request (
     run_id uuid not null,
     tenant_id uuid not null,
     requested_at timestamptz not null default now(),
-    requested_by name not null default session_user,
+    requested_by text not null default session_user,
     constraint cancel_request_pkey primary key (run_id, tenant_id),
     constraint cancel_request_is_about_a_run foreign key (run_id, tenant_id)
         references aos_core.run (run_id, tenant_id) on delete cascade
@@ -152,7 +152,7 @@ create table aos_core.event_log (
     conversation_id uuid,
     run_id uuid,
     event_type text not null,
-    actor name not null default session_user,
+    actor text not null default session_user,
     detail jsonb,
     constraint event_log_pkey primary key (event_id),
     constraint event_type_is_not_empty check (event_type <> '')

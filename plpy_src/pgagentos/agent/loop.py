@@ -94,10 +94,10 @@ def _take_reply(
             "model_id": answered.model.model_id,
             "attempts": answered.attempts,
             "input_tokens": reply.usage.input_tokens,
-            "cached_tokens": reply.usage.cached_tokens,
-            "cache_write_tokens": reply.usage.cache_write_tokens,
+            "cached_tokens": reply.usage.cached_tokens or None,
+            "cache_write_tokens": reply.usage.cache_write_tokens or None,
             "output_tokens": reply.usage.output_tokens,
-            "reasoning_tokens": reply.usage.reasoning_tokens,
+            "reasoning_tokens": reply.usage.reasoning_tokens or None,
             "error": error,
         }
     )

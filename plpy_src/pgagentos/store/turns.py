@@ -52,14 +52,14 @@ def state(database: Database, run_id: str) -> str:
 def load(database: Database, run_id: str) -> Turn:
     """Read everything that a turn needs to go on."""
     row = database.rows(
-        "select c.run, c.agent, c.persona, c.models, c.tools, c.open_steps, h.messages, h.vendors"
+        "select c.run, c.agent, c.persona, c.models, c.tools, c.steps, h.messages, h.vendors"
         " from aos_agent._turn_context($1::uuid) as c, aos_agent._history($1::uuid) as h",
         run_id,
     )[0]
     run = json.loads(row["run"])
     agent = json.loads(row["agent"])
     persona = json.loads(row["persona"])
-    open_steps = json.loads(row["open_steps"]) if row["open_steps"] else []
+    steps = json.loads(row["steps"]) if row["steps"] else []
     return Turn(
         run_id=run["run_id"],
         tenant_id=run["tenant_id"],
@@ -70,7 +70,7 @@ def load(database: Database, run_id: str) -> Turn:
         model_calls=run["model_calls"],
         input_tokens=run["input_tokens"],
         output_tokens=run["output_tokens"],
-        steps=run["steps"],
+        steps=steps[-1]["step_no"] if steps else 0,
         max_model_calls=agent["max_model_calls"],
         max_turn_tokens=agent["max_turn_tokens"],
         system_prompt=persona["system_prompt"],
@@ -80,12 +80,13 @@ def load(database: Database, run_id: str) -> Turn:
             Tool(t["name"], t["description"], t["parameters"])
             for t in (json.loads(row["tools"]) if row["tools"] else ())
         ),
-        call_ids=set(run["call_ids"]),
+        call_ids={s["call_id"] for s in steps if s["call_id"] is not None},
         open_calls=tuple(
             OpenCall(
                 s["step_no"], s["status"], s["call_id"], s["tool_name"], dumps(s["arguments"])
             )
-            for s in open_steps
+            for s in steps
+            if s["is_open"]
         ),
         messages=list(map(Message, row["messages"] or (), row["vendors"] or ())),
     )
