@@ -64,7 +64,7 @@ QUICK = Sizes(
     load_delay_ms=50,
     load_rounds=1,
     load_seconds=4,
-    load_warm_seconds=1.5,
+    load_warm_seconds=3,
     patience_seconds=20,
 )
 FULL = Sizes(
@@ -80,7 +80,7 @@ FULL = Sizes(
     load_delay_ms=50,
     load_rounds=3,
     load_seconds=7,
-    load_warm_seconds=2,
+    load_warm_seconds=4,
     patience_seconds=300,
 )
 
