@@ -24,6 +24,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("PGAGENTOS_PG", "local"),
         help="where PostgreSQL runs: a private server of this machine, or a container of our image",
     )
+    parser.addoption(
+        "--write-snapshot",
+        action="store_true",
+        help="rewrite the golden schema instead of comparing with it (make snapshot)",
+    )
 
 
 @pytest.fixture(scope="session")
