@@ -8,6 +8,7 @@ would sleep where no cancel reaches them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput, ProviderError
@@ -42,6 +43,7 @@ class SdkCarrier:
         self._budget = Budget()
         self._http_client: httpx2.Client | None = None
         self._interrupts = interrupts
+        self._max_body_bytes = 0
         self._clients: dict[tuple[str, str], Any] = {}
 
     def exchange(
@@ -52,7 +54,7 @@ class SdkCarrier:
         Args:
             request: as the driver's ``to_wire`` made it; its bytes go out unchanged.
             endpoint: where it goes; its key is in the request's headers already.
-            limits: what the exchange may take; ``max_body_bytes`` is checked at its end.
+            limits: what the exchange may take.
 
         Returns:
             the response, of any status, for ``from_wire``.
@@ -72,6 +74,7 @@ class SdkCarrier:
         import httpx2
 
         self._budget.start(limits.total_seconds)
+        self._max_body_bytes = limits.max_body_bytes
         try:
             response: httpx2.Response = client.post(
                 request.url,
@@ -88,18 +91,37 @@ class SdkCarrier:
             raise _no_response("timeout", error, endpoint) from None
         except sdk.APIConnectionError as error:
             raise _no_response("connection", error, endpoint) from None
-        if len(response.content) > limits.max_body_bytes:
-            raise ProviderError(
-                "malformed_response",
-                f"the response is longer than {limits.max_body_bytes} bytes",
-                status=response.status_code,
-                provider=endpoint.provider,
-            )
         return HttpResponse(
             status=response.status_code,
             headers={name.lower(): value for name, value in response.headers.items()},
             body=response.content,
         )
+
+    def _bound_body(self, response: httpx2.Response) -> None:
+        """Let the body of *response* arrive up to the limit only; httpx2 itself has none."""
+        import httpx2
+
+        limit = self._max_body_bytes
+        assert isinstance(response.stream, httpx2.SyncByteStream)  # of a synchronous client
+        inner: httpx2.SyncByteStream = response.stream
+
+        class Bounded(httpx2.SyncByteStream):
+            def __iter__(self) -> Iterator[bytes]:
+                length = 0
+                for chunk in inner:
+                    length += len(chunk)
+                    if length > limit:
+                        raise ProviderError(
+                            "malformed_response",
+                            f"the response is longer than {limit} bytes",
+                            status=response.status_code,
+                        )
+                    yield chunk
+
+            def close(self) -> None:
+                inner.close()
+
+        response.stream = Bounded()
 
     def _client(self, endpoint: Endpoint) -> tuple[Any, Any]:
         """Return the SDK's module and its client for this address."""
@@ -117,12 +139,13 @@ class SdkCarrier:
         except ImportError:
             raise InvalidInput(
                 f"the Python package {name} is not installed",
-                hint="Install it for the server's Python, or set the carrier to \"wire\".",
+                hint='Install it for the server\'s Python, or set the carrier to "wire".',
             ) from None
         key = (name, endpoint.base_url)
         if key not in self._clients:
             if self._http_client is None:
                 self._http_client = make_http_client(self._interrupts, self._budget)
+                self._http_client.event_hooks = {"response": [self._bound_body]}
             make = sdk.OpenAI if name == "openai" else sdk.Anthropic  # type: ignore[attr-defined]
             self._clients[key] = make(
                 api_key=_NO_KEY,
@@ -135,6 +158,9 @@ class SdkCarrier:
 
 def _no_response(kind: str, error: Exception, endpoint: Endpoint) -> ProviderError:
     cause = error.__cause__ or error
+    if isinstance(cause, ProviderError):  # ours, wrapped by the SDK
+        cause.provider = endpoint.provider
+        return cause
     return ProviderError(kind, excerpt(str(cause) or str(error), 200), provider=endpoint.provider)
 
 
