@@ -1,0 +1,32 @@
+"""plpgsql_check finds nothing in our PL/pgSQL: a wrong name shows before anybody calls it."""
+
+from __future__ import annotations
+
+from cluster import Database
+
+_FINDINGS = """
+    select p.oid::regprocedure::text, f.lineno, f.level, f.message
+    from pg_proc p
+    join pg_namespace n on n.oid = p.pronamespace
+    join pg_language l on l.oid = p.prolang and l.lanname = 'plpgsql'
+    left join lateral (
+        select distinct tgrelid from pg_trigger where tgfoid = p.oid and not tgisinternal
+    ) t on true
+    cross join lateral plpgsql_check_function_tb(
+        p.oid, coalesce(t.tgrelid, 0), extra_warnings => true, performance_warnings => false
+    ) f
+    where n.nspname like 'aos\\_%'
+    order by 1, 2
+"""
+
+
+def test_plpgsql_check_finds_nothing_in_our_functions(database: Database) -> None:
+    with database.connect() as connection:
+        connection.execute("create extension plpgsql_check")
+        [checked] = connection.execute(
+            "select count(*) from pg_proc p join pg_language l on l.oid = prolang"
+            " where lanname = 'plpgsql' and pronamespace::regnamespace::text like 'aos\\_%'"
+        ).fetchone() or (0,)
+        findings = connection.execute(_FINDINGS).fetchall()
+    assert checked > 0
+    assert findings == []
