@@ -33,7 +33,8 @@ create table aos_agent.agent_skill (
     constraint agent_skill_pkey primary key (agent_id, tenant_id, skill_id),
     constraint agent_skill_names_an_agent foreign key (agent_id, tenant_id)
         references aos_agent.agent (agent_id, tenant_id) on delete cascade,
-    constraint agent_skill_names_a_skill foreign key (skill_id) references aos_skills.skill (skill_id) on delete cascade,
+    constraint agent_skill_names_a_skill foreign key (skill_id) references aos_skills.skill (skill_id)
+        on delete cascade on update cascade,
     constraint agent_skill_approval_is_known check (approval in ('auto', 'ask', 'never'))
 );
 create index agent_skill_skill on aos_agent.agent_skill (skill_id);

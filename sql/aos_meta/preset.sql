@@ -1,5 +1,6 @@
 -- Rows that CREATE EXTENSION makes are presets (is_builtin). An operator's change makes such a row his own, so that
 -- pg_dump takes it along; when it is restored into a database that has the preset again, it takes the preset's place.
+-- The preset's row is changed in place, so that what refers to it (the models of a provider, the skills of a role) stays.
 
 create function aos_meta._own_preset() returns trigger
     language plpgsql set search_path = pg_catalog, pg_temp
@@ -16,14 +17,21 @@ comment on function aos_meta._own_preset() is 'Trigger: a preset that was change
 create function aos_meta._replace_preset() returns trigger
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_replaced bigint;
 begin
     if not new.is_builtin then
-        -- The key's columns are the trigger's arguments. Foreign keys are checked after the statement, when the
-        -- new row stands where the preset stood.
-        execute format('delete from %I.%I as preset where preset.is_builtin and (%s)', tg_table_schema, tg_table_name,
+        -- The key's columns are the trigger's arguments.
+        execute format('update %I.%I as preset set %s where preset.is_builtin and %s', tg_table_schema, tg_table_name,
+            (select string_agg(format('%1$I = $1.%1$I', a.attname), ', ')
+               from pg_attribute as a where a.attrelid = tg_relid and a.attnum > 0 and not a.attisdropped),
             (select string_agg(format('preset.%1$I is not distinct from $1.%1$I', tg_argv[i]), ' and ')
                from generate_series(0, tg_nargs - 1) as i))
         using new;
+        get diagnostics v_replaced = row_count;
+        if v_replaced > 0 then
+            return null;  -- the row is there already, where the preset was
+        end if;
     end if;
     return new;
 end
@@ -40,5 +48,6 @@ create trigger own_preset before update on aos_auth.role for each row execute fu
 create trigger replace_preset before insert on aos_auth.role for each row execute function aos_meta._replace_preset('role_name');
 create trigger own_preset before update on aos_skills.skill for each row execute function aos_meta._own_preset();
 create trigger replace_preset before insert on aos_skills.skill for each row execute function aos_meta._replace_preset('tenant_id', 'name');
-create trigger own_preset before update on aos_skills.role_skill for each row execute function aos_meta._own_preset();
+-- Not of skill_id: a preset that follows a skill of the operator's to its new identity stays a preset.
+create trigger own_preset before update of role_name, approval on aos_skills.role_skill for each row execute function aos_meta._own_preset();
 create trigger replace_preset before insert on aos_skills.role_skill for each row execute function aos_meta._replace_preset('role_name', 'skill_id');

@@ -36,7 +36,8 @@ create table aos_skills.role_skill (
     is_builtin boolean not null default false,
     constraint role_skill_pkey primary key (role_name, skill_id),
     constraint role_skill_names_a_role foreign key (role_name) references aos_auth.role (role_name),
-    constraint role_skill_names_a_skill foreign key (skill_id) references aos_skills.skill (skill_id) on delete cascade,
+    constraint role_skill_names_a_skill foreign key (skill_id) references aos_skills.skill (skill_id)
+        on delete cascade on update cascade,
     constraint role_skill_approval_is_known check (approval in ('auto', 'ask', 'never'))
 );
 create index role_skill_skill on aos_skills.role_skill (skill_id);
