@@ -61,7 +61,8 @@ begin atomic
         'properties', coalesce(jsonb_object_agg(a.name, aos_skills._type_schema(a.type_oid) || coalesce(
             -- a line "@param name: text" of the function's comment describes one argument
             (select jsonb_build_object('description', m[1])
-               from regexp_match(obj_description(function_oid, 'pg_proc'), '@param\s+' || a.name || '\s*:\s*([^\n]+)') as m), '{}')),
+               from regexp_match(obj_description(function_oid, 'pg_proc'), '@param\s+' || a.name || '\s*:\s*([^\n]+)') as m
+              where m is not null), '{}')),
             '{}'),
         'required', coalesce(jsonb_agg(a.name order by a.argument_no) filter (where a.is_required), '[]'),
         'additionalProperties', false)
@@ -82,6 +83,7 @@ declare
     v_description text;
     v_unnamed bigint;
     v_skill_id uuid;
+    v_pseudo text;
 begin
     select * into v_proc from pg_proc where oid = register_function.function;
     if not found or v_proc.prokind <> 'f' then
@@ -93,6 +95,23 @@ begin
         raise exception using errcode = 'OS001',
             message = format('%s has %s argument(s) without a name', register_function.function, v_unnamed),
             hint = 'Models pass arguments by name: give each argument a name.';
+    end if;
+    select string_agg(t.oid::regtype::text, ', ') into v_pseudo
+      from pg_type as t
+     where t.typtype = 'p'
+       and (t.oid in (select a.type_oid from aos_skills._function_arguments(v_proc.oid) as a)
+            or t.oid = v_proc.prorettype and t.oid not in ('void'::regtype, 'record'::regtype));
+    if v_pseudo is not null then
+        raise exception using errcode = 'OS001',
+            message = format('%s cannot be called by a model: it takes or returns %s', register_function.function, v_pseudo),
+            hint = 'Wrap it in a function with plain types.';
+    end if;
+    if v_proc.prolang in (select l.oid from pg_language as l where l.lanname in ('sql', 'plpgsql', 'plpython3u'))
+        and v_proc.prosqlbody is null and not coalesce(v_proc.proconfig::text like '%search\_path=%', false)
+    then
+        raise warning using message = format('%s has no search_path of its own', register_function.function),
+            detail = 'In a turn only pg_catalog is searched: the function finds its tables only where it names their schemas.',
+            hint = format('ALTER FUNCTION %s SET search_path = public', register_function.function);
     end if;
     v_name := coalesce(register_function.name, v_proc.proname);
     v_description := coalesce(register_function.description,
@@ -126,31 +145,31 @@ as $$
 declare
     v_proc pg_proc;
     v_call text;
+    v_given text;
 begin
     select p.* into v_proc from pg_proc as p where p.oid = to_regprocedure(_invocation.function_name)::oid;
     if not found then
         raise exception using errcode = 'OS002', message = format('function %s does not exist any more', _invocation.function_name),
             hint = 'Create it again, or set is_active = false for its skill.';
     end if;
-    select format('%I.%I(%s)', n.nspname, v_proc.proname, coalesce(string_agg(format('%I => ', a.name) || case
-            when a.name = 'context_conversation_id' then 'i.conversation_id'
-            when a.name = 'context_turn_id' then 'i.turn_id'
-            when a.name = 'context_tenant_id' then 'i.tenant_id'
-            when a.type_oid in ('json'::regtype, 'jsonb'::regtype) then format('(i.given -> %L)::%s', a.name, a.type_oid::regtype)
-            when t.typtype = 'c' then format('jsonb_populate_record(null::%s, i.given -> %L)', a.type_oid::regtype, a.name)
-            when t.typcategory = 'A' then
-                format('case jsonb_typeof(i.given -> %1$L) when ''array'' then array(select jsonb_array_elements_text(i.given -> %1$L))::%2$s end',
-                    a.name, a.type_oid::regtype)
-            else format('(i.given ->> %L)::%s', a.name, a.type_oid::regtype)
-        end, ', ' order by a.argument_no), ''))
-      into v_call
+    select format('%I.%I(%s)', n.nspname, v_proc.proname, string_agg(
+               case when v_proc.provariadic <> 0 and a.argument_no = v_proc.pronargs then 'variadic ' else '' end
+               || format('%I => ', a.name) || case a.name
+                   when 'context_conversation_id' then 'i.conversation_id'
+                   when 'context_turn_id' then 'i.turn_id'
+                   when 'context_tenant_id' then 'i.tenant_id'
+                   else format('g.%I', a.name)
+               end, ', ' order by a.argument_no) filter (where a.name is not null)),
+           string_agg(format('%I %s', a.name, a.type_oid::regtype), ', ') filter (where not a.is_context)
+      into v_call, v_given
       from pg_namespace as n
       left join aos_skills._function_arguments(v_proc.oid) as a on a.is_context or a.name = any (_invocation.argument_names)
-      left join pg_type as t on t.oid = a.type_oid
      where n.oid = v_proc.pronamespace
      group by n.nspname;
+    -- jsonb_to_record makes a value of any type of what the model gave: arrays of arrays, records in arrays, domains.
     -- All four parameters appear with their types, whether the function takes them or not.
-    v_call := format('(select $1::jsonb as given, $2::uuid as conversation_id, $3::uuid as turn_id, $4::uuid as tenant_id) as i, lateral %s as r', v_call);
+    v_call := '(select $1::jsonb as given, $2::uuid as conversation_id, $3::uuid as turn_id, $4::uuid as tenant_id) as i, '
+        || coalesce(format('lateral jsonb_to_record(i.given) as g (%s), ', v_given), '') || format('lateral %s as r', v_call);
     if v_proc.proretset then
         -- The 101st row is fetched only to know that there are more than 100.
         return format('select case when count(*) <= 100 then coalesce(json_agg(s.r), ''[]'') '
