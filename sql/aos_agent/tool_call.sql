@@ -117,6 +117,10 @@ declare
     v_agent_id uuid;
     v_max_model_calls integer;
 begin
+    if process_tool_call.tool_name is null or process_tool_call.arguments is null then
+        raise exception using errcode = 'OS001', message = 'tool_name and arguments must not be null',
+            hint = 'Pass what the model asked for; a call without arguments has ''{}''.';
+    end if;
     select * into v_step from aos_core.step as s where s.run_id = v_run.run_id and s.call_id = process_tool_call.call_id;
     if found then
         -- The worker asks again about a call that is known: the answer is the same.
@@ -133,8 +137,11 @@ begin
     v_call_json := jsonb_build_object('call_id', v_call_id, 'name', process_tool_call.tool_name, 'arguments', process_tool_call.arguments);
 
     if v_reply_no is null or not aos_agent._last_reply_is_open(v_run.run_id) then
-        if v_run.model_calls >= v_max_model_calls then
-            raise exception using errcode = 'OS003', message = format('turn %s has made all its %s model calls', v_run.run_id, v_run.model_calls),
+        -- The last call is for the answer: no tools were offered with it.
+        if v_run.model_calls + 1 >= v_max_model_calls then
+            raise exception using errcode = 'OS003',
+                message = format('turn %s has %s of its %s model calls left, for the answer', v_run.run_id,
+                    greatest(v_max_model_calls - v_run.model_calls, 0), v_max_model_calls),
                 hint = 'SELECT aos_agent.finish_turn(turn_id, content) with what the model knows by now; agent.max_model_calls is the limit.';
         end if;
         v_reply_no := v_last_no + 1;
