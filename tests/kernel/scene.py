@@ -63,6 +63,7 @@ class Scene:
         name, rest = definition.split("(", 1)
         own = f"{name}_{self.name}"
         self.connection.execute(f"create function public.{own}({rest}")
+        self.connection.execute(f"alter function public.{own} set search_path = pg_catalog, pg_temp")
         self.value(
             "select aos_skills.register_function(p.oid::regprocedure, %s, 'Does what the test wants.',"
             " %s, %s) from pg_proc as p where p.proname = %s",

@@ -82,9 +82,7 @@ def test_a_tool_that_was_not_offered_is_refused_in_words(scene: Scene) -> None:
 def test_a_denied_tool_is_neither_offered_nor_run(scene: Scene) -> None:
     scene.skill(DOUBLE)
     scene.skill(
-        "wipe() returns void language sql begin atomic insert into public.wiped values (1); end"
-        if scene.value("select to_regclass('public.wiped')")
-        else "wipe() returns void language plpgsql as 'begin raise exception ''wiped''; end'",
+        "wipe() returns void language plpgsql as 'begin raise exception ''wiped''; end'",
         approval="never",
     )
     scene.says(calls(tool_call("wipe", {})), says("I may not."))
@@ -156,7 +154,7 @@ def test_a_very_long_result_is_cut_before_the_model_reads_it(scene: Scene) -> No
 def test_results_of_every_type_reach_the_model_readably(scene: Scene) -> None:
     scene.skill("nothing() returns text language sql return null")
     scene.skill("pairs() returns table (a int, b text) language sql as $$values (1, 'x'), (2, null)$$")
-    scene.skill("document() returns jsonb language sql return '{\"k\": [1, true]}'")
+    scene.skill("document() returns jsonb language sql return jsonb_build_object('k', 1)")
     scene.skill("many() returns setof int language sql as $$select generate_series(1, 200)$$")
     scene.says(
         calls(*(tool_call(name) for name in ("nothing", "pairs", "document", "many"))),
@@ -166,7 +164,7 @@ def test_results_of_every_type_reach_the_model_readably(scene: Scene) -> None:
     nothing, pairs, document, many = scene.tool_results()
     assert nothing == "null"
     assert "".join(pairs.split()) == '[{"a":1,"b":"x"},{"a":2,"b":null}]'
-    assert document == '{"k": [1, true]}'
+    assert document == '{"k": 1}'
     assert "only the first 101 are shown" in many
 
 
@@ -202,5 +200,25 @@ def test_nul_and_lone_surrogates_in_arguments_do_not_stop_the_turn(scene: Scene)
     )
     assert scene.ask() == "done"
     escaped, raw = scene.tool_results()
-    assert escaped.startswith("a")
-    assert "\0" not in escaped + raw
+    assert escaped == "a\ufffdb\ufffdc한"
+    assert raw == "d\ufffde"
+
+
+def test_json_that_only_python_accepts_is_not_json(scene: Scene) -> None:
+    scene.skill(DOUBLE)
+    deep = '{"n":' + "[" * 50_000 + "]" * 50_000 + "}"
+    scene.says(
+        calls(tool_call("double", '{"n": NaN}'), tool_call("double", deep)),
+        says("done"),
+    )
+    assert scene.ask() == "done"
+    assert scene.tool_results() == ["The arguments must be one JSON object."] * 2
+
+
+def test_a_number_that_no_type_holds_is_an_error_of_the_call_alone(scene: Scene) -> None:
+    scene.skill("half(n double precision) returns double precision language sql return n / 2")
+    scene.says(
+        calls(tool_call("half", '{"n": 1e400}'), tool_call("half", '{"n": 1e200000}')), says("done")
+    )
+    assert scene.ask() == "done"
+    assert all(result.startswith("22003: ") for result in scene.tool_results())

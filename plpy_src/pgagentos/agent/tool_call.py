@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime, timezone
 from typing import Any
 
 from ..database import Database, DatabaseError
 from ..providers.base import ToolCall
-from ..providers.wire import dumps
+from ..providers.wire import dumps, parse_arguments
 from ..store import skills
 from .turn import Turn
 
 #: A longer result is cut before the model sees it.
 MAX_RESULT_CHARACTERS = 100_000
+#: PostgreSQL's json takes these escapes in and fails when the string is read.
+_UNSTORABLE_ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 
 
 def now() -> str:
@@ -24,12 +27,10 @@ def now() -> str:
 def arguments_json(call: ToolCall) -> str:
     """The arguments as JSON text: an object, or a JSON string that holds the model's own text."""
     text = call.arguments.strip() or "{}"
-    try:
-        if isinstance(json.loads(text), dict):
-            return text
-    except ValueError:
-        pass
-    return dumps(call.arguments)
+    value = parse_arguments(text)
+    if value is None:
+        return dumps(call.arguments)
+    return dumps(value) if _UNSTORABLE_ESCAPE.search(text) else text
 
 
 def message(call_id: str, content: str, *, is_error: bool) -> str:
