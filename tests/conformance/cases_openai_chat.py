@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import openai
+
 from conformance.cases import (
     ErrorCase,
     ReplyCase,

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import openai
+
 from conformance.cases import (
     HERE,
     ErrorCase,

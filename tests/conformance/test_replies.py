@@ -6,6 +6,7 @@ import json
 from types import ModuleType
 
 import pytest
+
 from conformance.cases import API_KEY, ErrorCase, ReplyCase, endpoint, load_all, recorded
 from pgagentos.errors import ProviderError
 from pgagentos.net.message import HttpResponse

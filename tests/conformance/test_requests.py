@@ -6,6 +6,7 @@ import json
 from types import ModuleType
 
 import pytest
+
 from conformance.cases import API_KEY, RequestCase, endpoint, load_all
 from pgagentos.errors import InvalidInput
 from pgagentos.net.wait import NoInterrupts

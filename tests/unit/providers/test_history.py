@@ -6,10 +6,10 @@ import json
 import random
 
 import pytest
+
 from pgagentos.providers.base import Message
 from pgagentos.providers.history import INTERRUPTED, is_whole
 from pgagentos.providers.wire import iter_messages, repair
-
 from unit.providers.conversation import assistant, note, result, user
 
 ASK = assistant("", ("a", "f", {}), ("b", "g", {"x": 1}))

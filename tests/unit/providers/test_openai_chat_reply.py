@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from pgagentos.errors import ProviderError
 from pgagentos.providers import openai_chat
 from pgagentos.providers.base import ChatReply, Endpoint, ToolCall, Usage
-
 from unit.providers.conversation import read
 
 

@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import pytest
+
 from pgagentos.errors import InvalidInput
 from pgagentos.providers import openai_chat
 from pgagentos.providers.base import ChatRequest, Endpoint, Message, Tool
-
 from unit.providers.conversation import (
     WEATHER,
     assistant,

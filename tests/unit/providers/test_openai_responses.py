@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import pytest
+
 from pgagentos.errors import InvalidInput, ProviderError
 from pgagentos.providers import openai_responses
 from pgagentos.providers.base import ChatReply, ChatRequest, Endpoint, Message, Tool, ToolCall
-
 from unit.providers.conversation import (
     WEATHER,
     answer,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from pgagentos.providers import openai_chat
 from pgagentos.providers.base import ChatReply, Endpoint, Message
 from unit.providers.conversation import WEATHER, assistant, read, result, sent, stored, user

@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pgagentos
 import pytest
+
+import pgagentos
 from pgagentos.errors import InvalidInput
 from pgagentos.providers.registry import NAMES, driver
 

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+
 from pgagentos.providers.schema import gemini_openapi, openai_strict, with_object_root
 
 STRICT = {"type": "object", "additionalProperties": False}

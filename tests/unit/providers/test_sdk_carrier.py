@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from types import FunctionType, ModuleType
 
 import pytest
+
 from pgagentos.errors import ProviderError
 from pgagentos.net.message import HttpRequest, Limits
 from pgagentos.net.wait import Interrupted, NoInterrupts

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 
 import pytest
+
 from pgagentos.errors import ProviderError
 from pgagentos.net.message import HttpResponse
 from pgagentos.providers import wire
