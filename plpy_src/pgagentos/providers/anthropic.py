@@ -206,7 +206,11 @@ def _add_tools(
 ) -> None:
     """Declare the tools; a history with calls needs declarations even if none may be called."""
     tools: list[dict[str, Any]] = [
-        {"name": tool.name, "description": tool.description, "input_schema": dict(tool.parameters)}
+        {
+            "name": tool.name,
+            "description": tool.description,
+            "input_schema": {"type": "object", **tool.parameters},
+        }
         for tool in request.tools
     ] + server_tools
     choice = request.tool_choice

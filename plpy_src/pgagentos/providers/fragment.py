@@ -28,7 +28,7 @@ def plain_body(text: str) -> tuple[str, str] | None:
         return None
     # Inside a JSON string every quote follows a backslash, so '","' marks a further member (or
     # a text that ends in '",', which merely takes the slow way).
-    if not text.endswith('"}') or '","' in text[start:-2] or text.endswith('\\"}'):
+    if not text.endswith('"}') or '","' in text[start:-2]:
         return None
     body = text[start:-2]
     # A text that begins with an escape (a line break, a quote) may be blank: let the parser see.

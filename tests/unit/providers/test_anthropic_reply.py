@@ -53,7 +53,7 @@ def test_a_plain_answer_needs_no_vendor_blocks() -> None:
     )
 
 
-def test_texts_in_a_row_are_one_sentence_and_others_are_paragraphs() -> None:
+def test_edge_24_texts_in_a_row_are_one_sentence_and_others_are_paragraphs() -> None:
     server = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
     assert reply(text("It is "), text("warm"), text(".")).content == "It is warm."
     assert reply(text("Wait."), server, text("Done.")).content == "Wait.\n\nDone."

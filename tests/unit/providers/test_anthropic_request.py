@@ -65,6 +65,11 @@ def test_messages_spelled_with_spaces_mean_the_same() -> None:
     assert messages_of(spaced) == messages_of(user("Hi"))
 
 
+def test_further_members_of_a_message_are_not_taken_for_its_text() -> None:
+    named = Message('{"role":"user","content":"Hi","name":"Ada"}')
+    assert messages_of(named) == messages_of(user("Hi"))
+
+
 def test_text_that_ends_like_a_json_member_is_kept_whole() -> None:
     for text in ('a","b', 'ends with "', '","', "\\", '\\"', '"}'):
         assert messages_of(user(text)) == [{"role": "user", "content": text}]
@@ -202,6 +207,11 @@ def test_edge_06_signed_thinking_goes_back_unchanged_and_in_its_place() -> None:
     reply = assistant("", ("toolu_1", "f", {}), vendor=thoughtful(THINKING, REDACTED, CALL))
     found = messages_of(user("?"), reply, result("toolu_1", "x"))
     assert found[1]["content"] == [THINKING, REDACTED, CALL]
+
+
+def test_a_call_that_the_history_lost_is_not_sent_back_from_the_blocks() -> None:
+    found = messages_of(user("?"), assistant("", vendor=thoughtful(THINKING, CALL)), user("ok"))
+    assert found[1]["content"] == [THINKING]
 
 
 def test_edge_06_the_thinking_of_another_provider_is_dropped() -> None:

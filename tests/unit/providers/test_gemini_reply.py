@@ -193,6 +193,14 @@ def test_edge_21_thoughts_are_output_and_cached_tokens_a_part_of_the_input() -> 
     assert reply({"text": "x"}, usageMetadata=usage).usage == Usage(107, 50, 60, 0, 30)
 
 
+def test_edge_24_a_reply_with_a_file_keeps_its_texts_and_the_file_for_the_vendor() -> None:
+    picture = {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}}
+    found = reply({"text": "See: "}, picture, {"text": "nice?"})
+    assert found.content == "See: nice?"
+    assert found.vendor is not None
+    assert found.vendor["parts"][1] == picture
+
+
 def test_edge_31_a_part_of_an_unknown_kind_is_kept_for_the_vendor() -> None:
     future = {"hologram": {"x": 1}}
     found = reply({"text": "See:"}, future)
