@@ -241,6 +241,11 @@ def _record_failure(database: Database, turn: Turn, failure: NoAnswer, started_a
             "finished_at": tool_call.now(),
             "model_id": failure.model.model_id,
             "attempts": failure.attempts,
+            "input_tokens": failure.usage.input_tokens or None,
+            "cached_tokens": failure.usage.cached_tokens or None,
+            "cache_write_tokens": failure.usage.cache_write_tokens or None,
+            "output_tokens": failure.usage.output_tokens or None,
+            "reasoning_tokens": failure.usage.reasoning_tokens or None,
             "error": error,
         }
     )

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ..errors import ProviderError
+from ..errors import InvalidInput, ProviderError
 from ..net.message import HttpRequest, HttpResponse, Limits
 from ..net.wait import Steps, sleep
-from ..providers.base import ChatReply, ChatRequest, Endpoint, Message
+from ..providers.base import ChatReply, ChatRequest, Endpoint, Message, Usage
 from ..providers.registry import driver
 from ..providers.wire import dumps
 from .turn import Model, Turn
@@ -23,6 +23,8 @@ FIRST_BACKOFF = 0.5
 MAX_RETRY_AFTER = 60.0
 
 Exchange = Callable[[HttpRequest, Endpoint, str, Limits], Steps[HttpResponse]]
+
+_NOTHING = Usage()
 
 EMPTY_REPLY = "Your last reply was empty. Answer the user, or call a tool."
 
@@ -37,13 +39,19 @@ class Answered:
 
 
 class NoAnswer(Exception):
-    """No model gave a usable answer; *error* is the last one, of *model*."""
+    """No model gave a usable answer; *error* is the last one, of *model*.
 
-    def __init__(self, error: ProviderError, model: Model, attempts: int) -> None:
+    *usage* is what its replies without use have cost all the same.
+    """
+
+    def __init__(
+        self, error: ProviderError, model: Model, attempts: int, usage: Usage = _NOTHING
+    ) -> None:
         super().__init__(error.message)
         self.error = error
         self.model = model
         self.attempts = attempts
+        self.usage = usage
 
 
 def call_model(
@@ -75,7 +83,7 @@ def call_model(
             reply, tried = yield from _attempts(request, model, exchange)
         except NoAnswer as error:
             attempts += error.attempts
-            failure = NoAnswer(error.error, model, attempts)
+            failure = NoAnswer(error.error, model, attempts, error.usage)
         else:
             return Answered(reply, model, attempts + tried)
     assert failure is not None  # a turn has at least one model
@@ -89,12 +97,17 @@ def _attempts(
     wire = driver(endpoint.driver)
     limits = Limits(total_seconds=model.timeout_seconds)
     shortened = asked_again = False
+    spent = _NOTHING
     for attempt in range(1, 100):
         try:
             response = yield from exchange(
                 wire.to_wire(request, endpoint), endpoint, model.carrier, limits
             )
             reply = wire.from_wire(response, endpoint)
+        except InvalidInput as error:  # it cannot be written for this vendor, or not be carried
+            unsendable = ProviderError("invalid_request", error.message, hint=error.hint)
+            unsendable.provider = endpoint.provider
+            raise NoAnswer(unsendable, model, attempt, spent) from error
         except ProviderError as error:
             error.provider = endpoint.provider
             if error.kind == "context_overflow" and not shortened:
@@ -105,9 +118,10 @@ def _attempts(
                     continue
             patience = error.retry_after if error.retry_after is not None else _backoff(attempt)
             if not error.is_retryable or attempt >= MAX_ATTEMPTS or patience > MAX_RETRY_AFTER:
-                raise NoAnswer(_explained(error, endpoint), model, attempt) from error
+                raise NoAnswer(_explained(error, endpoint), model, attempt, spent) from error
             yield from sleep(patience)
             continue
+        spent = _plus(spent, reply.usage) if asked_again else reply.usage
         if _is_empty(reply):
             if asked_again:
                 raise NoAnswer(
@@ -118,12 +132,23 @@ def _attempts(
                     ),
                     model,
                     attempt,
+                    spent,
                 )
             asked_again = True
             request = replace(request, messages=[*request.messages, _note(EMPTY_REPLY)])
             continue
-        return reply, attempt
+        return replace(reply, usage=spent) if asked_again else reply, attempt
     raise AssertionError("unreachable: every path through the loop is bounded")
+
+
+def _plus(one: Usage, other: Usage) -> Usage:
+    return Usage(
+        input_tokens=one.input_tokens + other.input_tokens,
+        output_tokens=one.output_tokens + other.output_tokens,
+        cached_tokens=one.cached_tokens + other.cached_tokens,
+        cache_write_tokens=one.cache_write_tokens + other.cache_write_tokens,
+        reasoning_tokens=one.reasoning_tokens + other.reasoning_tokens,
+    )
 
 
 def _is_empty(reply: ChatReply) -> bool:
