@@ -8,7 +8,7 @@ from ..errors import InvalidInput
 from ..net.wait import run
 from ..store import turns
 from . import loop
-from .turn import FINAL
+from .turn import Turn
 
 
 def run_turn(database: Database, carrier: Carrier, run_id: str, nowait: bool) -> str:
@@ -24,8 +24,11 @@ def run_turn(database: Database, carrier: Carrier, run_id: str, nowait: bool) ->
     Raises:
         DatabaseError: for example ``OS002`` no such turn, ``OS004`` the conversation is busy.
     """
-    if turns.lock(database, run_id, nowait) in ("queued", "running"):
-        _advance(database, carrier, run_id)
+    status = turns.lock(database, run_id, nowait)
+    if status in ("awaiting_approval", "awaiting_tool"):
+        status = turns.go_on(database, run_id)
+    if status in ("queued", "running"):
+        _advance(database, carrier, turns.load(database, run_id))
     return turns.state(database, run_id)
 
 
@@ -43,20 +46,17 @@ def ask(
     if not content:
         raise InvalidInput("the message is empty", hint="Pass the user's words as content.")
     run_id = turns.open_turn(database, agent_name, content, conversation)
-    answer, status, error = _advance(database, carrier, run_id)
-    if status != "completed":
+    turn = turns.load(database, run_id)
+    turn.is_uncommitted = True
+    _advance(database, carrier, turn)
+    if turn.status != "completed":
         database.warn(
-            f"turn {run_id} {status}: {error}" if error else f"turn {run_id} is {status}",
+            f"turn {run_id} is {turn.status}" + (f": {turn.failure}" if turn.failure else ""),
             f"SELECT aos_agent.run_turn('{run_id}') shows what it waits for or what failed.",
         )
-        return None
-    return answer
+    return turn.answer
 
 
-def _advance(
-    database: Database, carrier: Carrier, run_id: str
-) -> tuple[str | None, str, str | None]:
-    turn = turns.load(database, run_id)
+def _advance(database: Database, carrier: Carrier, turn: Turn) -> None:
     if turn.runner == "database":
         run(loop.advance(database, turn, carrier.exchange), database.interrupts)
-    return turn.answer, turn.status, turn.failure

@@ -34,12 +34,16 @@ def advance(database: Database, turn: Turn, exchange: Exchange) -> Steps[None]:
     if turn.open_calls:
         _run_approved_calls(database, turn)
     while turn.status not in FINAL and turn.status != "awaiting_approval":
-        if turn.model_calls and turns.cancel_requested(database, turn.run_id):
+        if (
+            turn.model_calls
+            and not turn.is_uncommitted
+            and turns.cancel_requested(database, turn.run_id)
+        ):
             turns.record(database, turn, "running")
             turns.cancel(database, turn.run_id)
             turn.status = "cancelled"
             return
-        used = turn.input_tokens + turn.output_tokens
+        used = turn.used_tokens
         if turn.max_turn_tokens is not None and used >= turn.max_turn_tokens:
             _fail(
                 database,
@@ -103,8 +107,7 @@ def _take_reply(
     )
     turn.messages.append(Message(text, vendor))
     turn.model_calls += 1
-    turn.input_tokens += reply.usage.input_tokens
-    turn.output_tokens += reply.usage.output_tokens
+    turn.used_tokens += reply.usage.input_tokens + reply.usage.output_tokens
 
     if calls and not is_last:
         for call, given in zip(calls, arguments, strict=True):

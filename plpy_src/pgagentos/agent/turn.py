@@ -52,6 +52,9 @@ class Turn:
         steps: number of the last step.
         messages: what the model is shown next.
         call_ids: identities that tool calls of this turn have already.
+        is_uncommitted: this transaction started it, so no other session can know of it.
+        answer: the last reply's text, once the turn is completed.
+        failure: the message of its error, once it has failed.
         new_steps: rows that :func:`pgagentos.store.turns.record` has still to insert; their
             ``message``, ``vendor`` and ``arguments`` are JSON text.
         closed_steps: rows that it has still to close.
@@ -64,8 +67,7 @@ class Turn:
     status: str
     runner: str
     model_calls: int
-    input_tokens: int
-    output_tokens: int
+    used_tokens: int
     steps: int
     max_model_calls: int
     max_turn_tokens: int | None
@@ -76,6 +78,7 @@ class Turn:
     call_ids: set[str]
     open_calls: tuple[OpenCall, ...]
     messages: list[Message]
+    is_uncommitted: bool = False
     answer: str | None = None
     failure: str | None = None
     new_steps: list[dict[str, Any]] = field(default_factory=list)

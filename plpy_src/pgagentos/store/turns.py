@@ -43,6 +43,16 @@ def lock(database: Database, run_id: str, nowait: bool) -> str:
     return str(rows[0]["status"])
 
 
+def go_on(database: Database, run_id: str) -> str:
+    """Let a waiting turn do what it can by itself, for example expire approvals.
+
+    Returns:
+        the turn's status after that.
+    """
+    rows = database.rows("select aos_agent._go_on($1::uuid) as status", run_id)
+    return str(rows[0]["status"])
+
+
 def state(database: Database, run_id: str) -> str:
     """The turn as JSON text: its answer, what it waits for, or the payload for a worker."""
     rows = database.rows("select aos_agent._turn_state($1::uuid) as state", run_id)
@@ -52,29 +62,27 @@ def state(database: Database, run_id: str) -> str:
 def load(database: Database, run_id: str) -> Turn:
     """Read everything that a turn needs to go on."""
     row = database.rows(
-        "select c.run, c.agent, c.persona, c.models, c.tools, c.steps, h.messages, h.vendors"
-        " from aos_agent._turn_context($1::uuid) as c, aos_agent._history($1::uuid) as h",
+        "select c.tenant_id, c.conversation_id, c.agent_id, c.runner, c.status, c.model_calls,"
+        " c.used_tokens, c.max_model_calls, c.max_turn_tokens, c.system_prompt,"
+        " c.params::text as params, c.models, c.tools, c.steps, c.messages, c.vendors"
+        " from aos_agent._turn_context($1::uuid) as c",
         run_id,
     )[0]
-    run = json.loads(row["run"])
-    agent = json.loads(row["agent"])
-    persona = json.loads(row["persona"])
     steps = json.loads(row["steps"]) if row["steps"] else []
     return Turn(
-        run_id=run["run_id"],
-        tenant_id=run["tenant_id"],
-        conversation_id=run["conversation_id"],
-        agent_id=agent["agent_id"],
-        status=run["status"],
-        runner=run["runner"],
-        model_calls=run["model_calls"],
-        input_tokens=run["input_tokens"],
-        output_tokens=run["output_tokens"],
+        run_id=run_id,
+        tenant_id=row["tenant_id"],
+        conversation_id=row["conversation_id"],
+        agent_id=row["agent_id"],
+        status=row["status"],
+        runner=row["runner"],
+        model_calls=row["model_calls"],
+        used_tokens=row["used_tokens"],
         steps=steps[-1]["step_no"] if steps else 0,
-        max_model_calls=agent["max_model_calls"],
-        max_turn_tokens=agent["max_turn_tokens"],
-        system_prompt=persona["system_prompt"],
-        params=persona["params"],
+        max_model_calls=row["max_model_calls"],
+        max_turn_tokens=row["max_turn_tokens"],
+        system_prompt=row["system_prompt"],
+        params=json.loads(row["params"]),
         models=tuple(_model(m) for m in json.loads(row["models"])),
         tools=tuple(
             Tool(t["name"], t["description"], t["parameters"])
