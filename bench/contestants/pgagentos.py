@@ -16,10 +16,14 @@ AGENT = "bench"
 SETUP = (
     "create extension pgagentos cascade",
     """
-    create function public.lookup_order(order_id integer) returns json language sql stable
-    return (select json_build_object('order_id', o.id, 'customer', o.customer, 'status', o.status,
-                                     'total', o.total::text, 'placed_at', o.placed_at::text)
-            from public.orders o where o.id = order_id)
+    create function public.lookup_order(order_id integer) returns json language plpgsql stable
+    as $$
+    begin  -- PL/pgSQL keeps the plan, as the other contestants' prepared statements do
+        return (select json_build_object('order_id', o.id, 'customer', o.customer, 'status', o.status,
+                                         'total', o.total::text, 'placed_at', o.placed_at::text)
+                from public.orders o where o.id = order_id);
+    end
+    $$
     """,
     f"comment on function public.lookup_order is '{TOOL_DESCRIPTION}'",
     "insert into aos_auth.tenant (name, display_name) values ('bench', 'The benchmark')",
