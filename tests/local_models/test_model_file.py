@@ -132,9 +132,8 @@ class TestOfficialPage:
         assert (cache / "tiny.gguf").read_bytes() == CONTENT
 
     def test_a_download_that_breaks_off_keeps_what_it_has(self, cache: Path) -> None:
-        with serve_bytes(CONTENT, break_after=500_000) as server:
-            with pytest.raises(DownloadFailed):
-                download_page(model_of(url=server.url), cache / "tiny.gguf", ignore)
+        with serve_bytes(CONTENT, break_after=500_000) as server, pytest.raises(DownloadFailed):
+            download_page(model_of(url=server.url), cache / "tiny.gguf", ignore)
         kept = (cache / "tiny.gguf.download").read_bytes()
         assert 0 < len(kept) <= 500_000
         assert CONTENT.startswith(kept)
@@ -142,9 +141,11 @@ class TestOfficialPage:
 
     def test_a_wrong_file_is_deleted(self, cache: Path) -> None:
         wrong = b"x" + CONTENT[1:]
-        with serve_bytes(wrong) as server:
-            with pytest.raises(DownloadFailed, match="wrong sha256"):
-                download_page(model_of(url=server.url), cache / "tiny.gguf", ignore)
+        with (
+            serve_bytes(wrong) as server,
+            pytest.raises(DownloadFailed, match="wrong sha256"),
+        ):
+            download_page(model_of(url=server.url), cache / "tiny.gguf", ignore)
         assert list(cache.iterdir()) == []
 
 

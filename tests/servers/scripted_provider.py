@@ -9,11 +9,12 @@ as the ``model_name`` of the agent under test. Which recipe a helper sends to ``
 * ``say(text)``: ``{"type":"reply","text":...}``; ``finish="length"`` cuts it off
 * ``call(("f", {...}), ("g", {...}))``: ``{"type":"reply","tool_calls":[{"name","arguments"}]}``,
   several calls are parallel
-* ``fail(429, retry_after=1.5)``: ``{"type":"fail","status":429,"retry_after":1.5}``. The body is the
-  vendor's own. Headers: ``retry-after: 2`` (rounded up) and ``retry-after-ms: 1500``; a 429, 503 or
-  529 without a value says 1 second, a 500 says nothing
-* ``call_malformed("f", {...})``: a reply and ``{"type":"tool_fault","kind":"malformed_arguments"}``:
-  the arguments' JSON cut in half. Only the OpenAI wires can say that; elsewhere they become ``{}``
+* ``fail(429, retry_after=1.5)``: ``{"type":"fail","status":429,"retry_after":1.5}``. The body is
+  the vendor's own. Headers: ``retry-after: 2`` (rounded up) and ``retry-after-ms: 1500``; a 429,
+  503 or 529 without a value says 1 second, a 500 says nothing
+* ``call_malformed("f", {...})``: a reply, and
+  ``{"type":"tool_fault","kind":"malformed_arguments"}``: the arguments' JSON cut in half. Only the
+  OpenAI wires can say that; elsewhere the arguments become ``{}``
 * ``call_unknown()``: the same with ``unknown_tool``: a call of ``llmock_unknown_tool``
 * ``delay(seconds)``: the whole answer comes late
 
