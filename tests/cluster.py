@@ -182,7 +182,11 @@ def start_container() -> Iterator[Cluster]:
     image = os.environ.get("PGAGENTOS_IMAGE", "")
     if not image:
         built = DockerImage(
-            CHECKOUT, dockerfile_path="docker/Dockerfile", tag="pgagentos:test"
+            CHECKOUT,
+            dockerfile_path="docker/Dockerfile",
+            tag="pgagentos:test",
+            clean_up=False,
+            buildargs={"SETUP_OPTIONS": "--tests"},
         ).build()
         image = str(built)
     password = hashlib.sha256(os.urandom(16)).hexdigest()
