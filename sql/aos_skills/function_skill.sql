@@ -169,7 +169,7 @@ begin
     -- jsonb_to_record makes a value of any type of what the model gave: arrays of arrays, records in arrays, domains.
     -- All four parameters appear with their types, whether the function takes them or not.
     v_call := '(select $1::jsonb as given, $2::uuid as conversation_id, $3::uuid as turn_id, $4::uuid as tenant_id) as i, '
-        || coalesce(format('lateral jsonb_to_record(i.given) as g (%s), ', v_given), '') || format('lateral %s as r', v_call);
+        || coalesce('lateral jsonb_to_record(i.given) as g (' || v_given || '), ', '') || format('lateral %s as r', v_call);
     if v_proc.proretset then
         -- The 101st row is fetched only to know that there are more than 100.
         return format('select case when count(*) <= 100 then coalesce(json_agg(s.r), ''[]'') '
