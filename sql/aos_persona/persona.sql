@@ -52,10 +52,39 @@ begin
 end
 $$;
 comment on function aos_persona._version_of(aos_persona.persona) is
-    'The version that holds a persona as it is now; made at its first use, so that a restored dump brings its own.';
+    'The version that holds a persona as it is now; made when it is not there.';
 
 create trigger count_version before update on aos_persona.persona
     for each row execute function aos_persona._count_version();
+
+create function aos_persona._keep_version() returns trigger
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform aos_persona._version_of(new);
+    return null;
+end
+$$;
+comment on function aos_persona._keep_version() is 'Trigger: a persona has its version from the start, so that no two turns meet at making it.';
+
+create trigger keep_version after insert or update on aos_persona.persona
+    for each row execute function aos_persona._keep_version();
+
+create function aos_persona._take_place() returns trigger
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from aos_persona.persona_version as v
+     where v.persona_id = new.persona_id and v.version_no = new.version_no and v.tenant_id = new.tenant_id
+       and not exists (select from aos_core.run as r where r.persona_version_id = v.persona_version_id and r.tenant_id = v.tenant_id);
+    return new;
+end
+$$;
+comment on function aos_persona._take_place() is
+    'Trigger: a version that comes out of a dump takes the place of the one that the restored persona has just made, which no turn has used.';
+
+create trigger take_place before insert on aos_persona.persona_version
+    for each row execute function aos_persona._take_place();
 
 create function aos_persona._refuse_change() returns trigger
     language plpgsql set search_path = pg_catalog, pg_temp

@@ -39,9 +39,11 @@ create table aos_persona.persona_version (
     constraint persona_version_pkey primary key (persona_version_id, tenant_id),
     constraint persona_version_number_is_unique unique (persona_id, version_no, tenant_id),
     constraint persona_version_belongs_to_a_persona foreign key (persona_id, tenant_id)
-        references aos_persona.persona (persona_id, tenant_id) on delete cascade,
-    constraint persona_version_names_a_model foreign key (model_id) references aos_meta.llm_model_registry (model_id),
-    constraint persona_version_names_a_fallback_model foreign key (fallback_model_id) references aos_meta.llm_model_registry (model_id)
+        references aos_persona.persona (persona_id, tenant_id) on delete cascade deferrable initially deferred,
+    constraint persona_version_names_a_model foreign key (model_id)
+        references aos_meta.llm_model_registry (model_id) deferrable initially deferred,
+    constraint persona_version_names_a_fallback_model foreign key (fallback_model_id)
+        references aos_meta.llm_model_registry (model_id) deferrable initially deferred
 );
 comment on table aos_persona.persona_version is 'A persona as it was at one time, never changed. Each turn is pinned to one.';
 comment on column aos_persona.persona_version.system_prompt is 'The whole prompt: the persona''s system_prompt with its traits and rules.';
