@@ -19,6 +19,8 @@ comment on function aos_core._refuse_change() is 'Trigger: events are never chan
 
 create trigger refuse_change before update or delete on aos_core.event_log
     for each row execute function aos_core._refuse_change();
+create trigger refuse_truncate before truncate on aos_core.event_log
+    for each statement execute function aos_core._refuse_change();
 
 create function aos_core._record(run_id uuid, new_steps json, closed_steps json, status text,
         waiting_reason text default null, error jsonb default null) returns void
@@ -78,18 +80,25 @@ begin
     )
     insert into aos_core.event_log (tenant_id, conversation_id, run_id, event_type, detail)
     select r.tenant_id, r.conversation_id, r.run_id,
-           case r.status when 'awaiting_approval' then 'approval_requested' else 'turn_' || r.status end,
+           'turn_' || r.status,
            case when r.status = 'failed' then jsonb_build_object('sqlstate', r.error -> 'sqlstate', 'kind', r.error -> 'kind') end
       from run as r
-     where r.status in ('completed', 'failed', 'cancelled', 'awaiting_approval');
+     where r.status in ('completed', 'failed', 'cancelled');
 
     if _record.status = 'awaiting_approval' then
-        insert into aos_core.approval (step_id, tenant_id, arguments_hash, expires_at)
-        select s.step_id, s.tenant_id, encode(sha256(convert_to(s.arguments::text, 'UTF8')), 'hex'),
-               now() + (aos_meta.setting('approval_expires_after') #>> '{}')::interval
-          from aos_core.step as s
-         where s.run_id = _record.run_id and s.status = 'awaiting_approval'
-        on conflict on constraint approval_pkey do nothing;
+        with requested as (
+            insert into aos_core.approval (step_id, tenant_id, arguments_hash, expires_at)
+            select s.step_id, s.tenant_id, encode(sha256(convert_to(s.arguments::text, 'UTF8')), 'hex'),
+                   now() + (aos_meta.setting('approval_expires_after') #>> '{}')::interval
+              from aos_core.step as s
+             where s.run_id = _record.run_id and s.status = 'awaiting_approval'
+            on conflict on constraint approval_pkey do nothing
+            returning step_id
+        )
+        insert into aos_core.event_log (tenant_id, conversation_id, run_id, event_type)
+        select r.tenant_id, r.conversation_id, r.run_id, 'approval_requested'
+          from aos_core.run as r
+         where r.run_id = _record.run_id and exists (select from requested);
     end if;
 end
 $$;
