@@ -29,13 +29,14 @@ begin
     if v_decision = 'approved' then
         update aos_core.step as s set status = 'approved' where s.step_id = v_step.step_id;
         v_status := aos_core._next_status(v_run.run_id);
-        perform aos_core._record(v_run.run_id, '[]', '[]', v_status);
+        perform aos_core._record(v_run.run_id, '[]', '[]', v_status, v_run.waiting_reason);
     else
         v_status := aos_core._next_status(v_run.run_id, v_step.step_no);
         perform aos_core._record(v_run.run_id, '[]', json_build_array(json_build_object('step_no', v_step.step_no, 'status', 'rejected',
             'finished_at', clock_timestamp(), 'message', aos_agent._tool_message(v_step.call_id, to_json(case v_decision
                 when 'expired' then 'Nobody approved this call in time.'
-                else 'A person refused this call.' || coalesce(' Reason: ' || _decide_approval.note, '') end), true))), v_status);
+                else 'A person refused this call.' || coalesce(' Reason: ' || _decide_approval.note, '') end), true))), v_status,
+            v_run.waiting_reason);
     end if;
     perform aos_core._log(v_run.tenant_id, v_run.conversation_id, v_run.run_id, 'approval_decided',
         jsonb_build_object('step_id', v_step.step_id, 'decision', v_decision, 'arguments_hash', v_approval.arguments_hash));
@@ -64,6 +65,43 @@ $$;
 comment on function aos_agent.reject_tool_call(uuid, text) is
     'A person''s no to a tool call: the model is told, with the reason; run_turn then goes on.';
 
+create function aos_agent._go_on(turn_id uuid) returns text
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_step record;
+    v_call record;
+begin
+    for v_step in
+        select s.step_id
+          from aos_core.step as s
+          join aos_core.approval as a on a.step_id = s.step_id and a.tenant_id = s.tenant_id
+         where s.run_id = _go_on.turn_id and s.status = 'awaiting_approval' and a.decision is null and a.expires_at <= now()
+         order by s.step_no
+    loop
+        perform aos_agent._decide_approval(v_step.step_id, 'expired', null);
+    end loop;
+    for v_step in
+        select s.step_no, s.call_id, s.tool_name, s.arguments, r.waiting_reason, c.agent_id
+          from aos_core.step as s
+          join aos_core.run as r on r.run_id = s.run_id and r.tenant_id = s.tenant_id
+          join aos_agent.conversation as c on c.conversation_id = r.conversation_id and c.tenant_id = r.tenant_id
+          join aos_skills.skill as k on k.skill_id = s.skill_id
+         where s.run_id = _go_on.turn_id and s.status = 'approved' and r.runner = 'external' and k.implementation = 'sql_function'
+         order by s.step_no
+    loop
+        select * into v_call from aos_agent._run_call(_go_on.turn_id, v_step.agent_id, v_step.tool_name, v_step.arguments, is_approved => true);
+        perform aos_core._record(_go_on.turn_id, '[]', json_build_array(json_build_object('step_no', v_step.step_no, 'status', v_call.status,
+            'finished_at', clock_timestamp(), 'message', aos_agent._tool_message(v_step.call_id, v_call.result, v_call.status <> 'completed'),
+            'error', case when v_call.status = 'failed' then json_build_object('message', v_call.result) end)),
+            aos_core._next_status(_go_on.turn_id, v_step.step_no), v_step.waiting_reason);
+    end loop;
+    return (select r.status from aos_core.run as r where r.run_id = _go_on.turn_id);
+end
+$$;
+comment on function aos_agent._go_on(uuid) is
+    'What a waiting turn can do by itself: approvals that came too late expire, and approved calls of a turn that is driven from outside run when their skill lives in the database. Returns the status. The turn is locked.';
+
 create view aos_agent.pending_approval as
     select s.step_id, c.tenant_id, g.name as agent_name, c.conversation_id, s.run_id as turn_id, s.tool_name, s.arguments,
            a.requested_at, a.expires_at
@@ -82,7 +120,9 @@ declare
     v_run aos_core.run;
 begin
     begin
-        v_run := aos_agent._lock_turn(cancel_turn.turn_id, nowait => true);
+        -- A turn that is driven from outside is locked for a moment at a time: that moment is waited for.
+        v_run := aos_agent._lock_turn(cancel_turn.turn_id, nowait => not exists (
+            select from aos_core.run as r where r.run_id = cancel_turn.turn_id and r.runner = 'external'));
     exception when sqlstate 'OS004' then
         -- Another session is driving it. The mark is seen before that turn's next step, once it is committed.
         insert into aos_core.cancel_request (run_id, tenant_id)

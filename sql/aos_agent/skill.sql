@@ -1,5 +1,6 @@
 create view aos_agent.effective_skill as
-    select g.agent_id, g.tenant_id, s.skill_id, s.name, s.description, s.parameters, s.implementation, s.function_name, g.approval,
+    select distinct on (g.agent_id, g.tenant_id, s.name)
+           g.agent_id, g.tenant_id, s.skill_id, s.name, s.description, s.parameters, s.implementation, s.function_name, g.approval,
            case when g.approval = 'never' then 'denied'
                 when g.approval = 'ask' then 'awaiting_approval'
                 when s.implementation = 'external' then 'awaiting_result'
@@ -15,7 +16,8 @@ create view aos_agent.effective_skill as
               join aos_skills.skill as s on s.skill_id = k.skill_id
              where not exists (select from aos_agent.agent_skill as own where own.agent_id = a.agent_id and own.tenant_id = a.tenant_id)) as g
       join aos_skills.skill as s on s.skill_id = g.skill_id
-     where s.is_active and (s.tenant_id is null or s.tenant_id = g.tenant_id);
+     where s.is_active and (s.tenant_id is null or s.tenant_id = g.tenant_id)
+     order by g.agent_id, g.tenant_id, s.name, s.tenant_id;  -- a tenant's own skill hides a shared one of the same name
 comment on view aos_agent.effective_skill is
     'What each agent can use: its own skills, or its role''s when it has none of its own; the approval that holds for it, and what happens when its model calls it.';
 comment on column aos_agent.effective_skill.on_call is

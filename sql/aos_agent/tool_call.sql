@@ -61,6 +61,38 @@ end
 $$;
 comment on function aos_agent._call_function(uuid, text, jsonb) is 'Runs a function skill for a turn.';
 
+create function aos_agent._run_call(run_id uuid, agent_id uuid, tool_name text, arguments json, is_approved boolean default false,
+        out status text, out result json, out skill_id uuid, out decision text)
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_call record;
+begin
+    select * into v_call from aos_agent._decide_tool_call(_run_call.agent_id, _run_call.tool_name, _run_call.arguments);
+    skill_id := v_call.skill_id;
+    decision := v_call.decision;
+    if v_call.function_name is not null and (v_call.decision = 'run' or (v_call.decision = 'awaiting_approval' and is_approved)) then
+        begin
+            result := aos_agent._call_function(_run_call.run_id, v_call.function_name, _run_call.arguments::jsonb);
+            status := 'completed';
+        exception when others then  -- a cancel is not among others
+            if sqlstate like '40%' then
+                raise;  -- the whole transaction has to start again
+            end if;
+            result := to_json(format('%s: %s', sqlstate, sqlerrm));
+            status := 'failed';
+        end;
+    elsif v_call.decision in ('awaiting_approval', 'awaiting_result') then
+        status := v_call.decision;
+    else
+        status := case v_call.decision when 'denied' then 'rejected' else 'failed' end;
+        result := to_json(v_call.reason);
+    end if;
+end
+$$;
+comment on function aos_agent._run_call(uuid, uuid, text, json, boolean) is
+    'Decides about a call of a turn that is driven from outside and, when its skill lives in the database and may run, runs it. result is null while the call stays open.';
+
 create function aos_agent._last_reply_is_open(run_id uuid) returns boolean
     language sql stable set search_path = pg_catalog, pg_temp
 return coalesce((select bool_or(s.finished_at is null) from aos_core.step as s
@@ -111,8 +143,6 @@ declare
     v_reply_no integer;
     v_call_id text;
     v_call_json jsonb;
-    v_result json;
-    v_status text;
     v_new json[] := '{}';
     v_agent_id uuid;
     v_max_model_calls integer;
@@ -123,7 +153,11 @@ begin
     end if;
     select * into v_step from aos_core.step as s where s.run_id = v_run.run_id and s.call_id = process_tool_call.call_id;
     if found then
-        -- The worker asks again about a call that is known: the answer is the same.
+        -- The worker asks again about a call that is known: the answer is the same, but for what a person decided since.
+        if v_step.finished_at is null then
+            perform aos_agent._go_on(v_run.run_id);
+            select * into strict v_step from aos_core.step as s where s.step_id = v_step.step_id;
+        end if;
         return aos_agent._tool_call_state(v_step);
     end if;
     select a.agent_id, coalesce(a.max_model_calls, (aos_meta.setting('max_model_calls') #>> '{}')::integer)
@@ -154,31 +188,18 @@ begin
          where s.run_id = v_run.run_id and s.step_no = v_reply_no;
     end if;
 
-    select * into v_call from aos_agent._decide_tool_call(v_agent_id, process_tool_call.tool_name, process_tool_call.arguments::json);
-    if v_call.decision = 'run' then
-        begin
-            v_result := aos_agent._call_function(v_run.run_id, v_call.function_name, process_tool_call.arguments);
-            v_status := 'completed';
-        exception when others then  -- a cancel is not among others
-            v_result := to_json(format('%s: %s', sqlstate, sqlerrm));
-            v_status := 'failed';
-        end;
-    elsif v_call.decision in ('awaiting_approval', 'awaiting_result') then
-        v_status := v_call.decision;
-    else
-        v_status := case v_call.decision when 'denied' then 'rejected' else 'failed' end;
-        v_result := to_json(v_call.reason);
-    end if;
-    v_new := v_new || json_build_object('kind', 'tool', 'step_no', v_last_no + 1, 'model_step_no', v_reply_no, 'status', v_status,
-        'finished_at', case when v_result is not null then clock_timestamp() end, 'skill_id', v_call.skill_id, 'call_id', v_call_id,
+    select * into v_call from aos_agent._run_call(v_run.run_id, v_agent_id, process_tool_call.tool_name, process_tool_call.arguments::json);
+    v_new := v_new || json_build_object('kind', 'tool', 'step_no', v_last_no + 1, 'model_step_no', v_reply_no, 'status', v_call.status,
+        'finished_at', case when v_call.result is not null then clock_timestamp() end, 'skill_id', v_call.skill_id, 'call_id', v_call_id,
         'tool_name', process_tool_call.tool_name, 'arguments', process_tool_call.arguments::text,
-        'message', case when v_result is not null then aos_agent._tool_message(v_call_id, v_result, v_status <> 'completed') end,
-        'error', case when v_status = 'failed' then json_build_object('message', v_result) end);
+        'message', case when v_call.result is not null then aos_agent._tool_message(v_call_id, v_call.result, v_call.status <> 'completed') end,
+        'error', case when v_call.status = 'failed' then json_build_object('message', v_call.result) end);
     perform aos_core._record(v_run.run_id, array_to_json(v_new), '[]', v_run.status, v_run.waiting_reason);
     perform aos_core._record(v_run.run_id, '[]', '[]', aos_core._next_status(v_run.run_id), v_run.waiting_reason);
     select * into strict v_step from aos_core.step as s where s.run_id = v_run.run_id and s.call_id = v_call_id;
     return aos_agent._tool_call_state(v_step) ||
-        case when v_call.reason is null then '{}' else jsonb_build_object('status', v_call.decision, 'reason', v_call.reason) end;
+        case when v_call.decision in ('denied', 'unknown_tool', 'invalid_arguments')
+            then jsonb_build_object('status', v_call.decision, 'reason', v_call.result #>> '{}') else '{}' end;
 end
 $$;
 comment on function aos_agent.process_tool_call(uuid, text, jsonb, text, bigint) is
