@@ -1,19 +1,17 @@
 create view aos_agent.effective_skill as
     select distinct on (g.agent_id, g.tenant_id, s.name)
-           g.agent_id, g.tenant_id, s.skill_id, s.name, s.description, s.parameters, s.implementation, s.function_name, g.approval,
-           case when g.approval = 'never' then 'denied'
-                when g.approval = 'ask' then 'awaiting_approval'
-                when s.implementation = 'external' then 'awaiting_result'
-                else 'run' end as on_call
-      from (select a.agent_id, a.tenant_id, k.skill_id, coalesce(k.approval, s.approval) as approval
-              from aos_agent.agent as a
-              join aos_agent.agent_skill as k on k.agent_id = a.agent_id and k.tenant_id = a.tenant_id
-              join aos_skills.skill as s on s.skill_id = k.skill_id
+           g.agent_id, g.tenant_id, s.skill_id, s.name, s.description, s.parameters, s.implementation, s.function_name,
+           coalesce(g.approval, s.approval) as approval,
+           case coalesce(g.approval, s.approval)
+                when 'never' then 'denied'
+                when 'ask' then 'awaiting_approval'
+                else case s.implementation when 'external' then 'awaiting_result' else 'run' end end as on_call
+      from (select k.agent_id, k.tenant_id, k.skill_id, k.approval
+              from aos_agent.agent_skill as k
             union all
-            select a.agent_id, a.tenant_id, k.skill_id, coalesce(k.approval, s.approval)
+            select a.agent_id, a.tenant_id, k.skill_id, k.approval
               from aos_agent.agent as a
               join aos_skills.role_skill as k on k.role_name = a.role_name
-              join aos_skills.skill as s on s.skill_id = k.skill_id
              where not exists (select from aos_agent.agent_skill as own where own.agent_id = a.agent_id and own.tenant_id = a.tenant_id)) as g
       join aos_skills.skill as s on s.skill_id = g.skill_id
      where s.is_active and (s.tenant_id is null or s.tenant_id = g.tenant_id)

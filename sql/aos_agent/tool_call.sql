@@ -167,7 +167,11 @@ begin
      where c.conversation_id = v_run.conversation_id;
     select coalesce(max(s.step_no), 0), max(s.step_no) filter (where s.kind = 'model') into v_last_no, v_reply_no
       from aos_core.step as s where s.run_id = v_run.run_id;
-    v_call_id := coalesce(process_tool_call.call_id, 'call_' || v_last_no + 1);
+    -- The first number that no call of this turn has: a worker may have chosen such a name itself.
+    v_call_id := coalesce(process_tool_call.call_id, (
+        select 'call_' || n from generate_series(v_last_no + 1, 2 * v_last_no + 1) as n
+         where not exists (select from aos_core.step as s where s.run_id = v_run.run_id and s.call_id = 'call_' || n)
+         order by n limit 1));
     v_call_json := jsonb_build_object('call_id', v_call_id, 'name', process_tool_call.tool_name, 'arguments', process_tool_call.arguments);
 
     if v_reply_no is null or not aos_agent._last_reply_is_open(v_run.run_id) then

@@ -1,11 +1,11 @@
 -- What a turn needs to go on, read from its rows. These functions are PL/pgSQL, not SQL, because PL/pgSQL keeps their
 -- plans for the session.
 
-create function aos_agent._turn_context(run_id uuid,
+create function aos_agent._turn_context(inout run_id uuid,
         out tenant_id uuid, out conversation_id uuid, out agent_id uuid, out runner text, out status text, out model_calls integer,
         out used_tokens integer, out max_model_calls integer, out max_turn_tokens integer, out system_prompt text, out params jsonb,
         out models json, out tools json, out steps json, out messages text[], out vendors text[])
-    language plpgsql stable set search_path = pg_catalog, pg_temp
+    language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_turn_no integer;
@@ -75,6 +75,7 @@ begin
              where r.turn_no = v_turn_no or r.bytes <= v_context_bytes) as t;
 end
 $$;
+-- Volatile, so that it sees a turn which the same statement started.
 comment on function aos_agent._turn_context(uuid) is
     'Everything that a turn needs to go on. messages: what its model is shown, oldest first, in the neutral format: the last turns that fit its context window, and this turn; vendors: the vendor''s blocks beside each.';
 

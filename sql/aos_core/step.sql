@@ -27,6 +27,18 @@ create function aos_core._record(run_id uuid, new_steps json, closed_steps json,
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
+    if _record.closed_steps::text <> '[]' then
+        with closed as (
+            update aos_core.step as s
+               set status = c.status, finished_at = c.finished_at, message = c.message::json, error = c.error
+              from json_to_recordset(_record.closed_steps) as c (step_no integer, status text, finished_at timestamptz, message text, error jsonb)
+             where s.run_id = _record.run_id and s.step_no = c.step_no
+            returning s.message
+        )
+        update aos_core.run as r
+           set transcript_bytes = r.transcript_bytes + (select coalesce(sum(octet_length(c.message::text)), 0) from closed as c)
+         where r.run_id = _record.run_id;
+    end if;
     -- message, vendor and arguments come as text inside the JSON, so that they are stored byte for byte.
     with added as (
         insert into aos_core.step (tenant_id, run_id, started_at, finished_at, step_no, model_step_no, input_tokens, cached_tokens,
@@ -35,21 +47,15 @@ begin
         select r.tenant_id, r.run_id, coalesce(s.started_at, s.finished_at, clock_timestamp()), s.finished_at, s.step_no, s.model_step_no, s.input_tokens,
                s.cached_tokens, s.cache_write_tokens, s.output_tokens, s.reasoning_tokens, s.attempts, s.kind, s.status, s.message::json,
                s.model_id, s.skill_id, s.call_id, s.tool_name, s.arguments::json,
-               aos_meta.call_cost(m, s.input_tokens, s.cached_tokens, s.cache_write_tokens, s.output_tokens), s.vendor::json, s.error
+               (select aos_meta.call_cost(m, s.input_tokens, s.cached_tokens, s.cache_write_tokens, s.output_tokens)
+                  from aos_meta.llm_model_registry as m where m.model_id = s.model_id),
+               s.vendor::json, s.error
           from json_to_recordset(_record.new_steps) as s (started_at timestamptz, finished_at timestamptz, step_no integer,
                    model_step_no integer, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer,
                    reasoning_tokens integer, attempts integer, kind text, status text, message text, model_id uuid, skill_id uuid,
                    call_id text, tool_name text, arguments text, vendor text, error jsonb)
           join aos_core.run as r on r.run_id = _record.run_id
-          left join aos_meta.llm_model_registry as m on m.model_id = s.model_id
         returning kind, input_tokens, cached_tokens, output_tokens, cost, message
-    ),
-    closed as (
-        update aos_core.step as s
-           set status = c.status, finished_at = c.finished_at, message = c.message::json, error = c.error
-          from json_to_recordset(_record.closed_steps) as c (step_no integer, status text, finished_at timestamptz, message text, error jsonb)
-         where s.run_id = _record.run_id and s.step_no = c.step_no
-        returning s.message
     ),
     total as (
         select count(*) filter (where a.kind = 'model')::integer as model_calls,
@@ -58,9 +64,7 @@ begin
                coalesce(sum(a.output_tokens), 0)::integer as output_tokens,
                sum(a.cost) as cost,
                coalesce(sum(octet_length(a.message::text)), 0)::integer as bytes
-          from (select kind, input_tokens, cached_tokens, output_tokens, cost, message from added
-                union all
-                select null, null, null, null, null, message from closed) as a
+          from added as a
     ),
     run as (
         update aos_core.run as r

@@ -45,14 +45,12 @@ def ask(
     """
     if not content:
         raise InvalidInput("the message is empty", hint="Pass the user's words as content.")
-    run_id = turns.open_turn(database, agent_name, content, conversation)
-    turn = turns.load(database, run_id)
-    turn.is_uncommitted = True
+    turn = turns.open_turn(database, agent_name, content, conversation)
     _advance(database, carrier, turn)
     if turn.status != "completed":
         database.warn(
-            f"turn {run_id} is {turn.status}" + (f": {turn.failure}" if turn.failure else ""),
-            f"SELECT aos_agent.run_turn('{run_id}') shows what it waits for or what failed.",
+            f"turn {turn.run_id} is {turn.status}" + (f": {turn.failure}" if turn.failure else ""),
+            f"SELECT aos_agent.run_turn('{turn.run_id}') shows what it waits for or what failed.",
         )
     return turn.answer
 

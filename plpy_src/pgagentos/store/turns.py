@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..agent.turn import Model, OpenCall, Turn
-from ..database import Database
+from ..database import Database, Row
 from ..providers.base import Endpoint, Message, Tool
 from ..providers.wire import dumps
 
@@ -16,19 +16,23 @@ from ..providers.wire import dumps
 TIMEOUT_SECONDS = 600.0
 
 
-def open_turn(database: Database, agent_name: str, content: str, conversation: str | None) -> str:
-    """Start a turn on one new message, in a new conversation when none is given.
+_CONTEXT = (
+    "select c.run_id, c.tenant_id, c.conversation_id, c.agent_id, c.runner, c.status, c.model_calls,"
+    " c.used_tokens, c.max_model_calls, c.max_turn_tokens, c.system_prompt,"
+    " c.params::text as params, c.models, c.tools, c.steps, c.messages, c.vendors"
+)
 
-    Returns:
-        the turn's id.
-    """
+
+def open_turn(database: Database, agent_name: str, content: str, conversation: str | None) -> Turn:
+    """Start a turn on one new message, in a new conversation when none is given."""
     rows = database.rows(
-        "select aos_agent._ask($1::text, $2::text, $3::uuid) as run_id",
+        f"{_CONTEXT} from aos_agent._turn_context("
+        "aos_agent._ask($1::text, $2::text, $3::uuid)) as c",
         agent_name,
         content,
         conversation,
     )
-    return str(rows[0]["run_id"])
+    return _turn(rows[0], is_uncommitted=True)
 
 
 def lock(database: Database, run_id: str, nowait: bool) -> str:
@@ -61,16 +65,14 @@ def state(database: Database, run_id: str) -> str:
 
 def load(database: Database, run_id: str) -> Turn:
     """Read everything that a turn needs to go on."""
-    row = database.rows(
-        "select c.tenant_id, c.conversation_id, c.agent_id, c.runner, c.status, c.model_calls,"
-        " c.used_tokens, c.max_model_calls, c.max_turn_tokens, c.system_prompt,"
-        " c.params::text as params, c.models, c.tools, c.steps, c.messages, c.vendors"
-        " from aos_agent._turn_context($1::uuid) as c",
-        run_id,
-    )[0]
+    rows = database.rows(f"{_CONTEXT} from aos_agent._turn_context($1::uuid) as c", run_id)
+    return _turn(rows[0], is_uncommitted=False)
+
+
+def _turn(row: Row, *, is_uncommitted: bool) -> Turn:
     steps = json.loads(row["steps"]) if row["steps"] else []
     return Turn(
-        run_id=run_id,
+        run_id=row["run_id"],
         tenant_id=row["tenant_id"],
         conversation_id=row["conversation_id"],
         agent_id=row["agent_id"],
@@ -97,6 +99,7 @@ def load(database: Database, run_id: str) -> Turn:
             if s["is_open"]
         ),
         messages=list(map(Message, row["messages"] or (), row["vendors"] or ())),
+        is_uncommitted=is_uncommitted,
     )
 
 
