@@ -45,7 +45,7 @@ begin
         when type_oid = 'bool'::regtype then '{"type": "boolean"}'
         when type_oid in ('json'::regtype, 'jsonb'::regtype) then '{}'
         when type_oid = 'date'::regtype then '{"type": "string", "format": "date"}'
-        when type_oid in ('timestamp'::regtype, 'timestamptz'::regtype) then '{"type": "string", "format": "date-time"}'
+        when type_oid = 'timestamptz'::regtype then '{"type": "string", "format": "date-time"}'
         when type_oid = 'uuid'::regtype then '{"type": "string", "format": "uuid"}'
         else '{"type": "string"}'
     end::jsonb;
