@@ -286,3 +286,31 @@ def test_the_models_errors_come_in_the_wires_own_shape(
             model=MODEL, max_tokens=9, messages=[{"role": "user", "content": long}]
         )
     assert by_anthropic.value.type == "invalid_request_error"
+
+
+def test_a_malformed_call_in_the_history_can_be_answered(openai_client: openai.OpenAI) -> None:
+    function = {"name": "order_status", "arguments": '{"order_id": 10'}
+    messages: list[Any] = [
+        {"role": "system", "content": SYSTEM},
+        {"role": "user", "content": QUESTION},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "c1", "type": "function", "function": function}],
+        },
+        {"role": "tool", "tool_call_id": "c1", "content": "The arguments are not valid JSON."},
+    ]
+    answer = openai_client.chat.completions.create(model=MODEL, messages=messages, tools=CHAT_TOOLS)
+    assert answer.choices[0].message.tool_calls or answer.choices[0].message.content
+
+
+def test_no_tool_is_called_when_none_may_be(openai_client: openai.OpenAI) -> None:
+    answer = openai_client.chat.completions.create(
+        model=MODEL,
+        messages=[{"role": "user", "content": "Check order number 12, please."}],
+        tools=CHAT_TOOLS,
+        tool_choice="none",
+    )
+    said = answer.choices[0].message
+    assert not said.tool_calls
+    assert "order_status" not in (said.content or "")

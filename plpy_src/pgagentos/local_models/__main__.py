@@ -90,6 +90,7 @@ def start(options: argparse.Namespace) -> tuple[LoopbackServer, ChatModel | None
             name=file.model.name,
             upstream=Upstream(running.base_url, running.api_key),
             max_tokens=options.max_tokens,
+            is_llama_cpp=True,
             temperature=0.0,  # a small model calls its tools most reliably like this
             byte_count=file.model.byte_count,
             digest=file.model.sha256,

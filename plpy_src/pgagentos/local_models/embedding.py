@@ -12,7 +12,7 @@ import math
 import os
 import threading
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,10 +22,10 @@ from ..errors import InstallationError, InvalidInput
 EMBEDDING_MODEL = "multilingual-e5-small"
 #: Length of every vector.
 DIMENSIONS = 384
-#: Characters of one window, that is, of one call of the engine (about 0.3 s at most).
+#: Characters of one window, that is, of one call of the engine: 0.5 to 4 s of CPU.
 WINDOW_CHARACTERS = 2_000
 #: Characters of one text; a longer one is refused, not cut silently.
-MAX_TEXT_CHARACTERS = 200_000
+MAX_TEXT_CHARACTERS = 100_000
 #: Texts of one request, the limit of OpenAI's API.
 MAX_TEXTS = 2_048
 
@@ -84,7 +84,13 @@ class Embedder:
         self._engine = load_engine() if engine is None else engine
         self._lock = threading.Lock()
 
-    def embed(self, texts: Sequence[str], *, is_query: bool = False) -> Embeddings:
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        is_query: bool = False,
+        before_window: Callable[[], None] = lambda: None,
+    ) -> Embeddings:
         """Embed *texts*.
 
         A text of more than :data:`WINDOW_CHARACTERS` is embedded window by window; its vector is
@@ -94,6 +100,7 @@ class Embedder:
             texts: what to embed.
             is_query: True for a search query, False for a passage to be found. A text that begins
                 with ``query: `` or ``passage: `` says so itself, on any wire.
+            before_window: called before every window; what it raises ends the work.
 
         Raises:
             InvalidInput: too many texts, or one is too long.
@@ -105,12 +112,14 @@ class Embedder:
         token_count = 0
         vectors = []
         for text in texts:
-            vector, tokens = self._embed_one(text, is_query)
+            vector, tokens = self._embed_one(text, is_query, before_window)
             vectors.append(vector)
             token_count += tokens
         return Embeddings(tuple(vectors), token_count)
 
-    def _embed_one(self, text: str, is_query: bool) -> tuple[tuple[float, ...], int]:
+    def _embed_one(
+        self, text: str, is_query: bool, before_window: Callable[[], None]
+    ) -> tuple[tuple[float, ...], int]:
         for prefix, means_query in _PREFIXES.items():
             if text.startswith(prefix):
                 text, is_query = text[len(prefix) :], means_query
@@ -125,6 +134,7 @@ class Embedder:
         total = [0.0] * DIMENSIONS
         token_count = 0
         for window in windows(text):
+            before_window()
             with self._lock:  # per window, so that a long text does not hold up the short ones
                 tokens = self._engine.token_count(window, is_query)
                 vector = self._engine.encode(window, is_query).tolist()

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import http.client
 import json
 import re
 import time
 import urllib.parse
-from array import array
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import InvalidInput
 from . import gemini_wire, ollama_wire
-from .embedding import DIMENSIONS, EMBEDDING_MODEL, Embedder, Embeddings
+from .embedding import EMBEDDING_MODEL, Embedder
+from .embedding_wires import EmbeddingWires
 from .http_server import Answer, Request, Stream, json_answer
+from .llama_request import adapt
 from .upstream import Upstream, upstream_error
 from .wire import WireError
 
@@ -31,7 +31,6 @@ _NATIVE = {
     "/v1/messages/count_tokens": (),
 }
 _GEMINI_MODEL = re.compile(r"/v1(?:beta|alpha)?\w*/models/([^/:]+)(?::(\w+))?")
-_INPUT_TYPES = {"query": True, "passage": False, "document": False, None: False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +41,9 @@ class ChatModel:
         name: what the lists of models say.
         upstream: the server to ask.
         max_tokens: no answer gets longer, whatever the client asks: a small model may never stop
-            by itself. None leaves requests as they are.
-        temperature: used where the client names none; None leaves requests as they are.
+            by itself. None sets no limit.
+        temperature: used where the client names none, unless None.
+        is_llama_cpp: requests are adapted to it (:mod:`.llama_request`).
         byte_count: size of the model's file, for /api/tags.
         digest: its sha256, for /api/tags.
         keep_alive: whatever must live as long as the model, such as the server in this process.
@@ -53,6 +53,7 @@ class ChatModel:
     upstream: Upstream
     max_tokens: int | None = None
     temperature: float | None = None
+    is_llama_cpp: bool = False
     byte_count: int = 0
     digest: str = ""
     keep_alive: object = field(default=None, repr=False)
@@ -135,12 +136,11 @@ class Gateway:
     def _post(self, request: Request, body: dict[str, Any]) -> Answer | Stream:
         match request.path:
             case "/v1/embeddings":
-                return self._openai_embeddings(body)
+                return json_answer(self._embeddings().openai(body, request.client))
             case "/api/embed":
-                return self._ollama_embed(body)
+                return json_answer(self._embeddings().ollama(body, request.client))
             case "/api/embeddings":
-                found = self._embed([_string(body, "prompt")], is_query=False)
-                return json_answer({"embedding": found.vectors[0]})
+                return json_answer(self._embeddings().ollama_old(body, request.client))
             case "/api/chat" | "/api/generate":
                 return self._ollama(request, body, chat=request.path == "/api/chat")
             case "/api/show":
@@ -154,8 +154,7 @@ class Gateway:
     def _relay(self, request: Request, body: dict[str, Any]) -> Answer | Stream:
         """Pass a request on to a server that speaks its wire natively."""
         chat = self._chat_model()
-        if request.path != "/v1/messages/count_tokens":
-            body = _limited(body, chat, _NATIVE[request.path])
+        body = _prepared(body, chat, _NATIVE[request.path])
         passed = {
             name: value
             for name in ("anthropic-version", "anthropic-beta")
@@ -178,7 +177,7 @@ class Gateway:
         if not body.get("messages" if chat else "prompt"):
             # Ollama answers an empty request at once: that is how its clients preload a model.
             return json_answer(ollama_wire.loaded(name, chat=chat))
-        asked = _limited(ollama_wire.to_openai(body, chat=chat), model, ("max_tokens",))
+        asked = _prepared(ollama_wire.to_openai(body, chat=chat), model, ("max_tokens",))
         if ollama_wire.is_streaming(body):
             pieces = model.upstream.stream(asked, request.client)
             lines = ollama_wire.stream_lines(pieces, name, chat=chat, started_ns=started)
@@ -202,74 +201,26 @@ class Gateway:
         match verb:
             case "generateContent":
                 chat = self._chat_model()
-                asked = _limited(gemini_wire.to_openai(body, model), chat, ("max_tokens",))
+                asked = _prepared(gemini_wire.to_openai(body, model), chat, ("max_tokens",))
                 piece = chat.upstream.ask(asked, request.client)
                 return json_answer(gemini_wire.from_piece(piece, model))
             case "streamGenerateContent":
                 chat = self._chat_model()
-                asked = _limited(gemini_wire.to_openai(body, model), chat, ("max_tokens",))
+                asked = _prepared(gemini_wire.to_openai(body, model), chat, ("max_tokens",))
                 as_sse = "sse" in urllib.parse.parse_qs(request.query).get("alt", [])
                 pieces = chat.upstream.stream(asked, request.client)
                 kind = "text/event-stream" if as_sse else "application/json"
                 return Stream(kind, gemini_wire.stream_events(pieces, model, as_sse=as_sse))
             case "embedContent":
-                return json_answer({"embedding": {"values": self._gemini_vectors([body])[0]}})
+                return json_answer(self._embeddings().gemini(body, request.client))
             case "batchEmbedContents":
-                requests = body.get("requests")
-                if not isinstance(requests, list) or not requests:
-                    raise WireError(400, "requests must be a list that is not empty")
-                vectors = self._gemini_vectors(requests)
-                return json_answer({"embeddings": [{"values": vector} for vector in vectors]})
+                return json_answer(self._embeddings().gemini_batch(body, request.client))
         raise WireError(404, f"there is no method {verb} here")
 
-    def _gemini_vectors(self, requests: Sequence[Any]) -> list[tuple[float, ...]]:
-        vectors: list[tuple[float, ...]] = []
-        for one in requests:
-            if not isinstance(one, dict):
-                raise WireError(400, "each of requests must be an object")
-            _check_dimensions(gemini_wire.field(one, "outputDimensionality"))
-            text, is_query = gemini_wire.embedding_request(one)
-            vectors += self._embed([text], is_query=is_query).vectors
-        return vectors
-
-    def _openai_embeddings(self, body: dict[str, Any]) -> Answer:
-        kind, encoding = body.get("input_type"), body.get("encoding_format", "float")
-        if not (kind is None or isinstance(kind, str)) or kind not in _INPUT_TYPES:
-            raise WireError(400, "input_type must be query, passage or document")
-        if encoding not in ("float", "base64"):
-            raise WireError(400, "encoding_format must be float or base64")
-        _check_dimensions(body.get("dimensions"))
-        found = self._embed(_texts(body), is_query=_INPUT_TYPES[kind])
-        data = [
-            {
-                "object": "embedding",
-                "index": index,
-                "embedding": _base64(vector) if encoding == "base64" else vector,
-            }
-            for index, vector in enumerate(found.vectors)
-        ]
-        usage = {"prompt_tokens": found.token_count, "total_tokens": found.token_count}
-        name = str(body.get("model") or EMBEDDING_MODEL)
-        return json_answer({"object": "list", "model": name, "data": data, "usage": usage})
-
-    def _ollama_embed(self, body: dict[str, Any]) -> Answer:
-        started = time.monotonic_ns()
-        _check_dimensions(body.get("dimensions"))
-        found = self._embed(_texts(body), is_query=False)
-        return json_answer(
-            {
-                "model": str(body.get("model") or EMBEDDING_MODEL),
-                "embeddings": found.vectors,
-                "total_duration": time.monotonic_ns() - started,
-                "load_duration": 0,
-                "prompt_eval_count": found.token_count,
-            }
-        )
-
-    def _embed(self, texts: Sequence[str], *, is_query: bool) -> Embeddings:
+    def _embeddings(self) -> EmbeddingWires:
         if self._embedder is None:
             raise WireError(404, "this server was started without an embedding model")
-        return self._embedder.embed(texts, is_query=is_query)
+        return EmbeddingWires(self._embedder)
 
     def _chat_model(self) -> ChatModel:
         if self._chat is None:
@@ -287,41 +238,18 @@ def _json_body(body: bytes) -> dict[str, Any]:
     return value
 
 
-def _limited(body: dict[str, Any], chat: ChatModel, fields: Sequence[str]) -> dict[str, Any]:
-    """Return *body* with the limits of *chat*: the answer's length, and a temperature if none."""
-    limited = dict(body)
+def _prepared(body: dict[str, Any], chat: ChatModel, fields: Sequence[str]) -> dict[str, Any]:
+    """Return *body* as *chat* shall get it: its answer's length limited, a temperature set."""
+    prepared = adapt(body) if chat.is_llama_cpp else dict(body)
     if chat.max_tokens is not None:
-        given = [name for name in fields if limited.get(name) is not None]
+        given = [name for name in fields if prepared.get(name) is not None]
         for name in given or fields[:1]:
-            asked = limited.get(name)
+            asked = prepared.get(name)
             if not isinstance(asked, int) or asked <= 0 or asked > chat.max_tokens:
-                limited[name] = chat.max_tokens
-    if chat.temperature is not None and limited.get("temperature") is None:
-        limited["temperature"] = chat.temperature
-    return limited
-
-
-def _texts(body: Mapping[str, Any]) -> list[str]:
-    given = body.get("input")
-    texts = [given] if isinstance(given, str) else given
-    if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
-        raise WireError(400, "input must be a string or a list of strings that is not empty")
-    return texts
-
-
-def _string(body: Mapping[str, Any], name: str) -> str:
-    if not isinstance(body.get(name), str):
-        raise WireError(400, f"{name} must be a string")
-    return str(body[name])
-
-
-def _check_dimensions(wanted: Any) -> None:
-    if wanted not in (None, DIMENSIONS):
-        raise WireError(400, f"{EMBEDDING_MODEL} has {DIMENSIONS} dimensions, no other number")
-
-
-def _base64(vector: Sequence[float]) -> str:
-    return base64.b64encode(array("f", vector).tobytes()).decode()  # little-endian on all we run on
+                prepared[name] = chat.max_tokens
+    if chat.temperature is not None and prepared.get("temperature") is None:
+        prepared["temperature"] = chat.temperature
+    return prepared
 
 
 def _relayed(reply: http.client.HTTPResponse) -> Generator[bytes, None, None]:

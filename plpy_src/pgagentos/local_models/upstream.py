@@ -142,6 +142,22 @@ def _json_of(reply: http.client.HTTPResponse) -> Any:
         raise WireError(502, "the upstream server's reply is not JSON") from error
 
 
+def check_client(client: socket.socket | None) -> None:
+    """Check, without waiting, that the client is still there.
+
+    Raises:
+        ClientGone: it closed its connection.
+    """
+    if client is None or not select.select([client], [], [], 0)[0]:
+        return
+    try:
+        if client.recv(1, socket.MSG_PEEK):
+            return
+    except ConnectionError as error:
+        raise ClientGone from error
+    raise ClientGone
+
+
 def _wait_for_reply(upstream: socket.socket, client: socket.socket) -> None:
     """Wait until *upstream* has something to read.
 
@@ -156,9 +172,5 @@ def _wait_for_reply(upstream: socket.socket, client: socket.socket) -> None:
             raise TimeoutError(f"no answer within {READ_SECONDS:.0f} seconds")
         if upstream in ready:
             return
-        try:
-            if not client.recv(1, socket.MSG_PEEK):
-                raise ClientGone
-        except ConnectionError as error:
-            raise ClientGone from error
+        check_client(client)
         watched.remove(client)  # it sent its next request early; its end cannot be seen now
