@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from cluster import Database
 from servers.play_server import Play, PlayServer, start_play_server
 from servers.scripted_provider import ollama_front, script, scripted_provider
 
+from kernel.background import Background, run_in_background
 from kernel.scene import Scene, make_scene
 
 __all__ = ["ollama_front", "script", "scripted_provider"]  # fixtures
@@ -34,3 +36,10 @@ def play(play_server: PlayServer) -> Play:
 def scene(connection: psycopg.Connection, play: Play) -> Scene:
     """An agent for this test alone, on the wire of chat completions."""
     return make_scene(connection, play)
+
+
+@pytest.fixture
+def in_background(database: Database) -> Iterator[Background]:
+    """Run something in a thread, for example a turn in a session of its own."""
+    with run_in_background(database) as submit:
+        yield submit

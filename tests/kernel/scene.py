@@ -177,8 +177,8 @@ def add_model(
 ) -> None:
     """Add a provider with one model, both of that name; a million tokens cost 2 and 8 dollars."""
     connection.execute(
-        "insert into aos_meta.provider (provider, driver, base_url, api_key_env)"
-        " values (%s, %s, %s, %s)",
+        "insert into aos_meta.provider (provider, driver, base_url, api_key_env, options)"
+        """ values (%s, %s, %s, %s, '{"timeout_seconds": 30}')""",
         (name, driver, base_url, api_key_env),
     )
     connection.execute(

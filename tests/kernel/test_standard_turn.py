@@ -89,11 +89,11 @@ def check_rows(scene: Scene) -> None:
 
     models = [question, answer]
     for column in ("input_tokens", "cached_tokens", "output_tokens"):
-        assert run[column] == sum(s[column] for s in models), column
+        assert run[column] == sum(s[column] or 0 for s in models), column
     assert all(s["input_tokens"] > 0 and s["output_tokens"] > 0 for s in models)
     assert all(
         s["cost"] * 1_000_000
-        == (s["input_tokens"] - s["cached_tokens"]) * 2 + s["cached_tokens"] + s["output_tokens"] * 8
+        == s["input_tokens"] * 2 - (s["cached_tokens"] or 0) + s["output_tokens"] * 8
         for s in models
     )
     assert run["cost"] == question["cost"] + answer["cost"]
