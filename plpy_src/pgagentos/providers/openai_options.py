@@ -55,13 +55,13 @@ def post(endpoint: Endpoint, path: str, body: bytes) -> HttpRequest:
 def effort_of(request: ChatRequest) -> str | None:
     """Return the reasoning effort to send, or None.
 
-    The nearest effort is taken when the capability ``reasoning_efforts`` lists what the model
+    The nearest effort is taken when the capability ``efforts`` lists what the model
     accepts; at equal distance the lower one.
     """
     effort = request.params.get("reasoning_effort")
     if effort is None or not request.capabilities.get("reasoning"):
         return None
-    accepted = request.capabilities.get("reasoning_efforts")
+    accepted = request.capabilities.get("efforts")
     if accepted and effort not in accepted and effort in _EFFORTS:
         wanted = _EFFORTS.index(effort)
         ranked = [_EFFORTS.index(name) for name in accepted if name in _EFFORTS]

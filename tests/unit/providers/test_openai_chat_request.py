@@ -318,7 +318,7 @@ def test_edge_10_effort_is_dropped_for_a_model_that_does_not_reason() -> None:
 def test_edge_10_an_effort_that_the_model_lacks_becomes_the_nearest(
     wanted: str, accepted: list[str], sent_effort: str
 ) -> None:
-    capabilities = {"reasoning": True, "reasoning_efforts": accepted}
+    capabilities = {"reasoning": True, "efforts": accepted}
     made = body(user("q"), params={"reasoning_effort": wanted}, capabilities=capabilities)
     assert made["reasoning_effort"] == sent_effort
 
