@@ -8,6 +8,9 @@
   x SkillError              OS201  a skill raised; its savepoint was rolled back
   x InstallationError       OS901  a part of the installation is missing
 
+Two more groups have no class: OS004, which SQL raises, and OS112 to OS114, which are written to the
+row of a turn that failed. docs/errors.md lists all codes.
+
 SQLSTATE class ``OS`` is private: by PostgreSQL's ``errcodes.txt`` the classes that begin with 0-4
 and A-H belong to the SQL standard, so no standard class can ever collide with it.
 """

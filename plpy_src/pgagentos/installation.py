@@ -18,7 +18,7 @@ Finding = tuple[str, str, str, str | None]
 
 #: Packages of the private directory beside the server, and what each is for.
 PACKAGES = {
-    "h11": "calls to models",
+    "httptools": "calls to models",
     "fastjsonschema": "checks of tool arguments",
     "openai": "the sdk carrier",
     "anthropic": "the sdk carrier",
@@ -47,7 +47,7 @@ def _extension(name: str, installed: str | None) -> Finding:
     if installed is not None:
         return f"extension {name}", "ok", installed, None
     hint = (
-        "Scheduled turns need it: add pg_cron to shared_preload_libraries, restart, CREATE EXTENSION pg_cron."
+        "Only for SQL on a timetable: add pg_cron to shared_preload_libraries, restart, CREATE EXTENSION pg_cron."
         if name == "pg_cron"
         else f"CREATE EXTENSION {name};"
     )
@@ -79,5 +79,6 @@ def _provider(database: Database, name: str, base_url: str, variable: str | None
             database.interrupts,
         )
     except ProviderError as error:
-        return component, "unreachable", error.message, f"Start the server at {base_url}."
+        hint = f"Start the server at {base_url}, or correct base_url in aos_meta.provider."
+        return component, "unreachable", error.message, hint
     return component, "ok", f"{base_url} answers (HTTP {response.status})", None
