@@ -1,83 +1,57 @@
--- What a turn needs to go on, read from its rows. These functions are PL/pgSQL, not SQL, because PL/pgSQL keeps their
--- plans for the session.
-
-create function aos_agent._turn_context(inout run_id uuid,
-        out tenant_id uuid, out conversation_id uuid, out agent_id uuid, out runner text, out status text, out model_calls integer,
-        out used_tokens integer, out max_model_calls integer, out max_turn_tokens integer, out system_prompt text, out params jsonb,
-        out models json, out tools json, out steps json, out messages text[], out vendors text[])
-    language plpgsql set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_turn_no integer;
-    v_model_id uuid;
-    v_fallback_model_id uuid;
-    v_context_bytes bigint;
-    v_history_turns integer;
-begin
-    select r.tenant_id, r.conversation_id, c.agent_id, r.runner, r.status, r.model_calls, r.input_tokens + r.output_tokens, r.turn_no,
-           coalesce(a.max_model_calls, (select (s.value #>> '{}')::integer from aos_meta.setting as s where s.name = 'max_model_calls')),
-           a.max_turn_tokens, v.system_prompt, v.params, v.model_id, v.fallback_model_id,
-           case when v.params ? 'history_turns' then v.params ->> 'history_turns'
-                else (select s.value #>> '{}' from aos_meta.setting as s where s.name = 'history_turns') end
-      into tenant_id, conversation_id, agent_id, runner, status, model_calls, used_tokens, v_turn_no, max_model_calls, max_turn_tokens,
-           system_prompt, params, v_model_id, v_fallback_model_id, v_history_turns
+create view aos_agent.turn_context as
+    select r.run_id, r.tenant_id, r.conversation_id, c.agent_id, r.runner, r.status, r.model_calls,
+           r.input_tokens + r.output_tokens as used_tokens,
+           coalesce(a.max_model_calls, (select (s.value #>> '{}')::integer from aos_meta.setting as s where s.name = 'max_model_calls'))
+               as max_model_calls,
+           a.max_turn_tokens, v.system_prompt, v.params, m.models, t.tools, h.messages, h.vendors,
+           case when r.model_calls > 0 then
+               (select json_agg(json_build_object('step_no', s.step_no, 'status', s.status, 'call_id', s.call_id, 'tool_name', s.tool_name,
+                            'arguments', s.arguments, 'is_open', s.finished_at is null) order by s.step_no)
+                  from aos_core.step as s
+                 where s.run_id = r.run_id) end as steps
       from aos_core.run as r
       join aos_agent.conversation as c on c.conversation_id = r.conversation_id and c.tenant_id = r.tenant_id
       join aos_agent.agent as a on a.agent_id = c.agent_id and a.tenant_id = c.tenant_id
       join aos_persona.persona_version as v on v.persona_version_id = r.persona_version_id and v.tenant_id = r.tenant_id
-     where r.run_id = _turn_context.run_id;
-
-    -- Three bytes for a token is on the safe side for English (about four) and near for Korean (one syllable, three
-    -- bytes, about one token).
-    select json_agg(json_build_object('model_id', m.model_id, 'model_name', coalesce(m.wire_name, m.model_name),
-                'context_window', m.context_window, 'max_output_tokens', m.max_output_tokens, 'capabilities', m.capabilities,
-                'provider', d.provider, 'driver', coalesce(m.driver, d.driver), 'base_url', d.base_url, 'api_key_env', d.api_key_env,
-                'carrier', d.carrier, 'options', d.options || m.options) order by m.model_id = v_model_id desc),
-           min((m.context_window - coalesce((_turn_context.params ->> 'max_output_tokens')::integer, m.max_output_tokens, 0))::bigint * 3)
-      into models, v_context_bytes
-      from aos_meta.llm_model_registry as m
-      join aos_meta.provider as d on d.provider = m.provider
-     where m.model_id in (v_model_id, v_fallback_model_id);
-
-    select json_agg(json_build_object('name', e.name, 'description', e.description, 'parameters', e.parameters) order by e.name)
-      into tools
-      from aos_agent.effective_skill as e
-     where e.agent_id = _turn_context.agent_id and e.tenant_id = _turn_context.tenant_id and e.on_call <> 'denied'
-       and (e.implementation <> 'external' or _turn_context.runner = 'external');
-
-    if model_calls > 0 then
-        select json_agg(json_build_object('step_no', s.step_no, 'status', s.status, 'call_id', s.call_id, 'tool_name', s.tool_name,
-                    'arguments', s.arguments, 'is_open', s.finished_at is null) order by s.step_no)
-          into steps
-          from aos_core.step as s
-         where s.run_id = _turn_context.run_id;
-    end if;
-
-    -- Whole turns, newest first, as many as fit: a tool result is never parted from its call.
-    with recent as (
-        select r.run_id, r.turn_no, sum(r.transcript_bytes) over (order by r.turn_no desc) as bytes
-          from (select r.run_id, r.turn_no, r.transcript_bytes
-                  from aos_core.run as r
-                 where r.conversation_id = _turn_context.conversation_id and r.turn_no <= v_turn_no
-                 order by r.turn_no desc
-                 limit v_history_turns + 1) as r  -- null: no limit
-    )
-    select array_agg(t.message order by t.turn_no, t.step_no, t.message_no), array_agg(t.vendor order by t.turn_no, t.step_no, t.message_no)
-      into messages, vendors
-      from (select r.turn_no, 0 as step_no, m.message_no, '{"role":"user","content":' || to_json(m.content) || '}' as message, null as vendor
-              from recent as r
-              join aos_agent.message as m on m.conversation_id = _turn_context.conversation_id and m.run_id = r.run_id
-             where r.turn_no = v_turn_no or r.bytes <= v_context_bytes
-            union all
-            select r.turn_no, s.step_no, 0, s.message::text, s.vendor::text
-              from recent as r
-              join aos_core.step as s on s.run_id = r.run_id and s.message is not null
-             where r.turn_no = v_turn_no or r.bytes <= v_context_bytes) as t;
-end
-$$;
--- Volatile, so that it sees a turn which the same statement started.
-comment on function aos_agent._turn_context(uuid) is
-    'Everything that a turn needs to go on. messages: what its model is shown, oldest first, in the neutral format: the last turns that fit its context window, and this turn; vendors: the vendor''s blocks beside each.';
+      cross join lateral (
+          select json_agg(json_build_object('model_id', m.model_id, 'model_name', coalesce(m.wire_name, m.model_name),
+                     'context_window', m.context_window, 'max_output_tokens', m.max_output_tokens, 'capabilities', m.capabilities,
+                     'provider', d.provider, 'driver', coalesce(m.driver, d.driver), 'base_url', d.base_url, 'api_key_env', d.api_key_env,
+                     'carrier', d.carrier, 'options', d.options || m.options) order by m.model_id = v.model_id desc) as models,
+                 -- Three bytes for a token is on the safe side for English (about four) and near for Korean (one
+                 -- syllable, three bytes, about one token).
+                 min((m.context_window - coalesce((v.params ->> 'max_output_tokens')::integer, m.max_output_tokens, 0))::bigint * 3) as bytes
+            from aos_meta.llm_model_registry as m
+            join aos_meta.provider as d on d.provider = m.provider
+           where m.model_id in (v.model_id, v.fallback_model_id)) as m
+      cross join lateral (
+          select json_agg(json_build_object('name', e.name, 'description', e.description, 'parameters', e.parameters) order by e.name) as tools
+            from aos_agent.effective_skill as e
+           where e.agent_id = a.agent_id and e.tenant_id = a.tenant_id and e.on_call <> 'denied'
+             and (e.implementation <> 'external' or r.runner = 'external')) as t
+      -- Whole turns, newest first, as many as fit: a tool result is never parted from its call.
+      cross join lateral (
+          select array_agg(s.message order by s.turn_no, s.step_no, s.message_no) as messages,
+                 array_agg(s.vendor order by s.turn_no, s.step_no, s.message_no) as vendors
+            from (select w.run_id, w.turn_no, sum(w.transcript_bytes) over (order by w.turn_no desc) as bytes
+                    from (select e.run_id, e.turn_no, e.transcript_bytes
+                            from aos_core.run as e
+                           where e.conversation_id = r.conversation_id and e.turn_no <= r.turn_no
+                           order by e.turn_no desc
+                           limit (case when v.params ? 'history_turns' then v.params ->> 'history_turns'
+                                       else (select s.value #>> '{}' from aos_meta.setting as s where s.name = 'history_turns') end)::integer + 1
+                         ) as w) as e
+            cross join lateral (
+                select e.turn_no, 0 as step_no, u.message_no, '{"role":"user","content":' || to_json(u.content) || '}' as message, null as vendor
+                  from aos_agent.message as u
+                 where u.conversation_id = r.conversation_id and u.run_id = e.run_id
+                union all
+                select e.turn_no, s.step_no, 0, s.message::text, s.vendor::text
+                  from aos_core.step as s
+                 where s.run_id = e.run_id and s.message is not null) as s
+           where e.turn_no = r.turn_no or e.bytes <= m.bytes) as h;
+comment on view aos_agent.turn_context is
+    'Everything that a turn needs to go on, for one run_id. messages: what its model is shown, oldest first, in the neutral format: the last turns that fit its context window, and this turn; vendors: the vendor''s blocks beside each.';
 
 create function aos_agent._lock_turn(turn_id uuid, nowait boolean default false) returns aos_core.run
     language plpgsql set search_path = pg_catalog, pg_temp
@@ -125,7 +99,7 @@ begin
                from aos_core.step as s
               where s.run_id = v_run.run_id and s.status in ('awaiting_approval', 'awaiting_result', 'approved')));
     elsif v_run.status = 'awaiting_model' then
-        select * into v_context from aos_agent._turn_context(v_run.run_id);
+        select * into v_context from aos_agent.turn_context as c where c.run_id = v_run.run_id;
         return v_state || jsonb_build_object(
             'messages', (select jsonb_agg(m.message::jsonb order by m.no) from unnest(v_context.messages) with ordinality as m (message, no)),
             -- At the last model call of the turn the tools are withheld: the model has to answer with what it has.

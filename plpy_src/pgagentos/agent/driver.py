@@ -45,12 +45,13 @@ def ask(
     """
     if not content:
         raise InvalidInput("the message is empty", hint="Pass the user's words as content.")
-    turn = turns.open_turn(database, agent_name, content, conversation)
+    run_id = turns.open_turn(database, agent_name, content, conversation)
+    turn = turns.load(database, run_id, is_uncommitted=True)
     _advance(database, carrier, turn)
     if turn.status != "completed":
         database.warn(
-            f"turn {turn.run_id} is {turn.status}" + (f": {turn.failure}" if turn.failure else ""),
-            f"SELECT aos_agent.run_turn('{turn.run_id}') shows what it waits for or what failed.",
+            f"turn {run_id} is {turn.status}" + (f": {turn.failure}" if turn.failure else ""),
+            f"SELECT aos_agent.run_turn('{run_id}') shows what it waits for or what failed.",
         )
     return turn.answer
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..agent.turn import Model, OpenCall, Turn
-from ..database import Database, Row
+from ..database import Database
 from ..providers.base import Endpoint, Message, Tool
 from ..providers.wire import dumps
 
@@ -16,23 +16,19 @@ from ..providers.wire import dumps
 TIMEOUT_SECONDS = 600.0
 
 
-_CONTEXT = (
-    "select c.run_id, c.tenant_id, c.conversation_id, c.agent_id, c.runner, c.status, c.model_calls,"
-    " c.used_tokens, c.max_model_calls, c.max_turn_tokens, c.system_prompt,"
-    " c.params::text as params, c.models, c.tools, c.steps, c.messages, c.vendors"
-)
+def open_turn(database: Database, agent_name: str, content: str, conversation: str | None) -> str:
+    """Start a turn on one new message, in a new conversation when none is given.
 
-
-def open_turn(database: Database, agent_name: str, content: str, conversation: str | None) -> Turn:
-    """Start a turn on one new message, in a new conversation when none is given."""
+    Returns:
+        the turn's id.
+    """
     rows = database.rows(
-        f"{_CONTEXT} from aos_agent._turn_context("
-        "aos_agent._ask($1::text, $2::text, $3::uuid)) as c",
+        "select aos_agent._ask($1::text, $2::text, $3::uuid) as run_id",
         agent_name,
         content,
         conversation,
     )
-    return _turn(rows[0], is_uncommitted=True)
+    return str(rows[0]["run_id"])
 
 
 def lock(database: Database, run_id: str, nowait: bool) -> str:
@@ -63,13 +59,19 @@ def state(database: Database, run_id: str) -> str:
     return str(rows[0]["state"])
 
 
-def load(database: Database, run_id: str) -> Turn:
-    """Read everything that a turn needs to go on."""
-    rows = database.rows(f"{_CONTEXT} from aos_agent._turn_context($1::uuid) as c", run_id)
-    return _turn(rows[0], is_uncommitted=False)
+def load(database: Database, run_id: str, *, is_uncommitted: bool = False) -> Turn:
+    """Read everything that a turn needs to go on.
 
-
-def _turn(row: Row, *, is_uncommitted: bool) -> Turn:
+    Args:
+        is_uncommitted: this transaction has started it.
+    """
+    row = database.rows(
+        "select c.run_id, c.tenant_id, c.conversation_id, c.agent_id, c.runner, c.status,"
+        " c.model_calls, c.used_tokens, c.max_model_calls, c.max_turn_tokens, c.system_prompt,"
+        " c.params::text as params, c.models, c.tools, c.steps, c.messages, c.vendors"
+        " from aos_agent.turn_context as c where c.run_id = $1::uuid",
+        run_id,
+    )[0]
     steps = json.loads(row["steps"]) if row["steps"] else []
     return Turn(
         run_id=row["run_id"],
