@@ -1,0 +1,323 @@
+"""Impossible states cannot be stored: every constraint has a row that it refuses by its name."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from cluster import Database
+from house import House
+
+NEW = str(uuid4())
+NOW = "2026-01-01T00:00:00Z"
+
+#: name of the constraint -> (row that is copied, what the copy has instead)
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    # aos_auth
+    "tenant_pkey": ("tenant", {}),
+    "tenant_name_is_unique": ("tenant", {"tenant_id": NEW}),
+    "tenant_name_is_not_empty": ("tenant", {"name": ""}),
+    "role_pkey": ("role", {}),
+    "role_name_is_not_empty": ("role", {"role_name": ""}),
+    "principal_pkey": ("principal", {}),
+    "principal_belongs_to_a_tenant": ("principal", {"principal_id": NEW, "tenant_id": NEW}),
+    "principal_type_is_known": ("principal", {"principal_type": "robot"}),
+    "principal_external_id_is_unique_in_its_tenant": (
+        "principal",
+        {"principal_id": NEW, "db_role": None},
+    ),
+    "principal_db_role_is_unique_in_its_tenant": (
+        "principal",
+        {"principal_id": NEW, "external_id": None},
+    ),
+    "role_grant_pkey": ("role_grant", {}),
+    "role_grant_names_a_principal": ("role_grant", {"principal_id": NEW}),
+    "role_grant_names_a_role": ("role_grant", {"role_name": "nobody"}),
+    "role_grant_expires_after_it_was_granted": ("role_grant", {"expires_at": "2000-01-01"}),
+    # aos_meta
+    "setting_pkey": ("setting", {}),
+    "provider_pkey": ("provider", {}),
+    "provider_driver_is_known": ("provider", {"driver": "telepathy"}),
+    "provider_carrier_is_known": ("provider", {"carrier": "pigeon"}),
+    "provider_base_url_is_http": ("provider", {"base_url": "https://api.openai.com/v1/"}),
+    "provider_options_are_an_object": ("provider", {"options": []}),
+    "provider_api_key_env_is_a_variable_name": ("provider", {"api_key_env": "MY KEY"}),
+    "llm_model_registry_pkey": ("model", {}),
+    "model_name_is_unique": ("model", {"model_id": NEW}),
+    "model_names_a_provider": (
+        "model",
+        {"model_id": NEW, "model_name": "x", "provider": "nobody"},
+    ),
+    "model_driver_is_known": ("model", {"driver": "telepathy"}),
+    "model_context_window_is_positive": ("model", {"context_window": 0}),
+    "model_max_output_tokens_is_positive": ("model", {"max_output_tokens": 0}),
+    "model_prices_are_not_negative": ("model", {"output_price": -1}),
+    "model_capabilities_are_an_object": ("model", {"capabilities": "tools"}),
+    "model_options_are_an_object": ("model", {"options": []}),
+    # aos_persona
+    "persona_pkey": ("persona", {}),
+    "persona_name_is_unique_in_its_tenant": ("persona", {"persona_id": NEW}),
+    "persona_belongs_to_a_tenant": ("persona", {"persona_id": NEW, "tenant_id": NEW}),
+    "persona_names_a_model": ("persona", {"persona_id": NEW, "name": "x", "model_id": NEW}),
+    "persona_names_a_fallback_model": (
+        "persona",
+        {"persona_id": NEW, "name": "x", "fallback_model_id": NEW},
+    ),
+    "persona_traits_are_an_object": ("persona", {"traits": []}),
+    "persona_params_are_an_object": ("persona", {"params": []}),
+    "persona_version_pkey": ("persona_version", {}),
+    "persona_version_number_is_unique": ("persona_version", {"persona_version_id": NEW}),
+    "persona_version_belongs_to_a_persona": (
+        "persona_version",
+        {"persona_version_id": NEW, "persona_id": NEW},
+    ),
+    "persona_version_names_a_model": (
+        "persona_version",
+        {"persona_version_id": NEW, "version_no": 99, "model_id": NEW},
+    ),
+    "persona_version_names_a_fallback_model": (
+        "persona_version",
+        {"persona_version_id": NEW, "version_no": 99, "fallback_model_id": NEW},
+    ),
+    # aos_skills
+    "skill_pkey": ("skill", {}),
+    "skill_belongs_to_a_tenant": ("skill", {"skill_id": NEW, "tenant_id": NEW}),
+    "skill_name_fits_every_provider": ("skill", {"name": "with space"}),
+    "skill_parameters_are_a_schema_of_an_object": ("skill", {"parameters": {"type": "array"}}),
+    "skill_implementation_is_known": ("skill", {"implementation": "magic"}),
+    "sql_function_skills_name_their_function": ("skill", {"implementation": "sql_function"}),
+    "skill_approval_is_known": ("skill", {"approval": "maybe"}),
+    "skill_name_is_unique_in_its_tenant": ("skill", {"skill_id": NEW}),
+    "shared_skill_name_is_unique": ("shared_skill", {"skill_id": NEW}),
+    "role_skill_pkey": ("role_skill", {}),
+    "role_skill_names_a_role": ("role_skill", {"role_name": "nobody"}),
+    "role_skill_names_a_skill": ("role_skill", {"skill_id": NEW}),
+    "role_skill_approval_is_known": ("role_skill", {"approval": "maybe"}),
+    # aos_core
+    "run_pkey": ("run", {}),
+    "run_is_the_only_one_of_its_number": ("run", {"run_id": NEW}),
+    "run_pins_a_persona_version": (
+        "run",
+        {"run_id": NEW, "turn_no": 99, "persona_version_id": NEW},
+    ),
+    "run_belongs_to_a_conversation": ("run", {"run_id": NEW, "conversation_id": NEW}),
+    "run_status_is_known": ("run", {"status": "bored"}),
+    "run_runner_is_known": ("run", {"runner": "auto"}),
+    "finished_runs_have_a_finish_time": ("run", {"status": "completed"}),
+    "failed_runs_have_an_error": ("run", {"status": "failed", "finished_at": NOW}),
+    "run_counts_are_not_negative": ("run", {"cached_tokens": 1}),
+    "step_pkey": ("model_step", {}),
+    "step_is_the_only_one_of_its_number": ("model_step", {"step_id": NEW}),
+    "step_belongs_to_a_run": ("model_step", {"step_id": NEW, "run_id": NEW}),
+    # an orphan: the result of a call that no model asked for
+    "tool_step_belongs_to_the_model_step_that_asked_for_it": (
+        "tool_step",
+        {"step_id": NEW, "step_no": 99, "model_step_no": 98, "call_id": "orphan"},
+    ),
+    "step_answers_a_call_once": ("tool_step", {"step_id": NEW, "step_no": 99}),
+    "step_kind_is_known": ("model_step", {"kind": "dream"}),
+    "step_status_is_known": ("model_step", {"status": "bored"}),
+    "steps_end_with_a_finish_time": ("model_step", {"finished_at": None}),
+    "tool_steps_name_their_call": ("tool_step", {"call_id": None}),
+    "model_steps_call_no_tool": ("model_step", {"tool_name": "x"}),
+    "only_tool_calls_wait_for_a_person": (
+        "model_step",
+        {"status": "awaiting_approval", "finished_at": None},
+    ),
+    "tool_step_follows_its_model_step": ("tool_step", {"model_step_no": 99}),
+    "finished_tool_steps_have_a_result": ("tool_step", {"status": "failed", "message": None}),
+    "completed_steps_have_a_message": ("model_step", {"message": None}),
+    "step_message_has_the_role_of_its_kind": ("tool_step", {"message": {"role": "user"}}),
+    "approval_pkey": ("approval", {}),
+    "approval_is_about_a_step": ("approval", {"step_id": NEW}),
+    "approval_decision_is_known": (
+        "approval",
+        {"decision": "maybe", "decided_at": NOW, "decided_by": "me"},
+    ),
+    "approval_is_decided_as_a_whole": ("approval", {"decision": "approved"}),
+    "approval_expires_after_it_was_requested": ("approval", {"expires_at": "2000-01-01"}),
+    "cancel_request_pkey": ("cancel_request", {}),
+    "cancel_request_is_about_a_run": ("cancel_request", {"run_id": NEW}),
+    "event_log_pkey": ("event_log", {}),
+    "event_type_is_not_empty": ("event_log", {"event_type": ""}),
+    "session_memory_pkey": ("session_memory", {}),
+    "session_memory_key_is_unique_in_its_conversation": ("session_memory", {"memory_id": NEW}),
+    "session_memory_key_is_not_empty": ("session_memory", {"key": ""}),
+    "embeddings_name_their_model": ("session_memory", {"embedding_model": "x"}),
+    "session_memory_belongs_to_a_conversation": (
+        "session_memory",
+        {"memory_id": NEW, "conversation_id": NEW},
+    ),
+    # aos_agent
+    "agent_pkey": ("agent", {}),
+    "agent_name_is_unique_in_its_tenant": ("agent", {"agent_id": NEW}),
+    "agent_belongs_to_a_tenant": ("agent", {"agent_id": NEW, "tenant_id": NEW}),
+    "agent_has_a_persona": ("agent", {"agent_id": NEW, "name": "x", "persona_id": NEW}),
+    "agent_has_a_role": ("agent", {"agent_id": NEW, "name": "x", "role_name": "nobody"}),
+    "agent_runner_is_known": ("agent", {"runner": "horse"}),
+    "agent_limits_are_positive": ("agent", {"max_turn_tokens": 0}),
+    "agent_skill_pkey": ("agent_skill", {}),
+    "agent_skill_names_an_agent": ("agent_skill", {"agent_id": NEW}),
+    "agent_skill_names_a_skill": ("agent_skill", {"skill_id": NEW}),
+    "agent_skill_approval_is_known": ("agent_skill", {"approval": "maybe"}),
+    "conversation_pkey": ("conversation", {}),
+    "conversation_has_an_agent": ("conversation", {"conversation_id": NEW, "agent_id": NEW}),
+    "conversation_has_a_principal": (
+        "conversation",
+        {"conversation_id": NEW, "principal_id": NEW},
+    ),
+    "message_pkey": ("message", {}),
+    "message_belongs_to_a_conversation": (
+        "message",
+        {"message_id": NEW, "conversation_id": NEW},
+    ),
+    "message_belongs_to_a_turn": ("message", {"message_id": NEW, "run_id": NEW}),
+    "message_is_not_empty": ("message", {"content": ""}),
+}
+
+#: row -> (its table, how to find it among the rows of tenant %(t)s)
+ROWS = {
+    "tenant": ("aos_auth.tenant", "tenant_id = %(t)s"),
+    "role": ("aos_auth.role", "role_name = 'constrained'"),
+    "principal": ("aos_auth.principal", "tenant_id = %(t)s"),
+    "role_grant": ("aos_auth.role_grant", "tenant_id = %(t)s"),
+    "setting": ("aos_meta.setting", "name = 'max_model_calls'"),
+    "provider": ("aos_meta.provider", "provider = 'openai'"),
+    "model": ("aos_meta.llm_model_registry", "model_name = 'gpt-4o'"),
+    "persona": ("aos_persona.persona", "tenant_id = %(t)s"),
+    "persona_version": ("aos_persona.persona_version", "tenant_id = %(t)s"),
+    "skill": ("aos_skills.skill", "tenant_id = %(t)s"),
+    "shared_skill": ("aos_skills.skill", "name = 'web_search' and tenant_id is null"),
+    "role_skill": ("aos_skills.role_skill", "role_name = 'agent'"),
+    "run": ("aos_core.run", "tenant_id = %(t)s"),
+    "model_step": ("aos_core.step", "tenant_id = %(t)s and step_no = 1"),
+    "tool_step": ("aos_core.step", "tenant_id = %(t)s and step_no = 2"),
+    "approval": ("aos_core.approval", "tenant_id = %(t)s"),
+    "cancel_request": ("aos_core.cancel_request", "tenant_id = %(t)s"),
+    "event_log": ("aos_core.event_log", "tenant_id = %(t)s"),
+    "session_memory": ("aos_core.session_memory", "tenant_id = %(t)s"),
+    "agent": ("aos_agent.agent", "tenant_id = %(t)s"),
+    "agent_skill": ("aos_agent.agent_skill", "tenant_id = %(t)s"),
+    "conversation": ("aos_agent.conversation", "tenant_id = %(t)s"),
+    "message": ("aos_agent.message", "tenant_id = %(t)s"),
+}
+
+
+@pytest.fixture(scope="module")
+def tenant(database: Database) -> UUID:
+    """A tenant with a row in every table."""
+    with database.connect() as connection:
+        house = House(connection)
+        tenant = house.tenant()
+        house.insert("aos_auth.role", role_name="constrained")
+        principal = house.insert(
+            "aos_auth.principal", "principal_id", tenant_id=tenant, db_role="me", external_id="me"
+        )
+        house.insert(
+            "aos_auth.role_grant", tenant_id=tenant, principal_id=principal, role_name="constrained"
+        )
+        agent = house.agent(tenant)
+        free = house.skill(agent, tenant_id=tenant)
+        turn = house.turn(agent)
+        house.tool(turn, free)
+        house.result(turn, free)
+        house.rows("update aos_skills.skill set approval = 'ask' where tenant_id = %s", tenant)
+        house.tool(turn, free)
+        conversation = house.one("select conversation_id from aos_core.run where run_id = %s", turn)
+        house.insert("aos_core.cancel_request", run_id=turn, tenant_id=tenant)
+        house.insert(
+            "aos_core.session_memory",
+            tenant_id=tenant,
+            conversation_id=conversation,
+            key="k",
+            content="c",
+        )
+    return tenant
+
+
+def store_copy(connection: psycopg.Connection, row: str, tenant: UUID, changes: dict[str, Any]) -> int:
+    """Insert a copy of a row with these changes; return how many rows were copied."""
+    table, where = ROWS[row]
+    with connection.transaction(force_rollback=True):
+        cursor = connection.execute(
+            f"insert into {table} overriding system value"
+            f" select (jsonb_populate_record(t, %(changes)s)).* from {table} as t where {where} limit 1",
+            {"t": tenant, "changes": Jsonb(changes)},
+        )
+        connection.execute("set constraints all immediate")
+        return cursor.rowcount
+
+
+@pytest.mark.parametrize("constraint", CASES)
+def test_a_row_that_may_not_be_is_refused_by_name(house: House, tenant: UUID, constraint: str) -> None:
+    row, changes = CASES[constraint]
+    with pytest.raises(psycopg.IntegrityError) as caught:
+        store_copy(house.connection, row, tenant, changes)
+    assert caught.value.diag.constraint_name == constraint
+
+
+def test_every_constraint_is_among_the_cases(house: House) -> None:
+    found = house.rows(
+        "select c.conname from pg_constraint c join pg_namespace n on n.oid = c.connamespace"
+        " where n.nspname like 'aos\\_%' and c.contype in ('c', 'f', 'p', 'u', 'x')"
+        " union select c.relname from pg_index i join pg_class c on c.oid = i.indexrelid"
+        " join pg_namespace n on n.oid = c.relnamespace where n.nspname like 'aos\\_%' and i.indisunique"
+    )
+    assert {name for (name,) in found} == set(CASES)
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "constraint"),
+    [
+        ("agent", "persona_id", "agent_has_a_persona"),
+        ("conversation", "agent_id", "conversation_has_an_agent"),
+        ("conversation", "principal_id", "conversation_has_a_principal"),
+        ("message", "conversation_id", "message_belongs_to_a_conversation"),
+        ("message", "run_id", "message_belongs_to_a_turn"),
+        ("run", "conversation_id", "run_belongs_to_a_conversation"),
+        ("run", "persona_version_id", "run_pins_a_persona_version"),
+        ("step", "run_id", "step_belongs_to_a_run"),
+        ("approval", "step_id", "approval_is_about_a_step"),
+        ("session_memory", "conversation_id", "session_memory_belongs_to_a_conversation"),
+        ("role_grant", "principal_id", "role_grant_names_a_principal"),
+        ("agent_skill", "agent_id", "agent_skill_names_an_agent"),
+    ],
+)
+def test_a_row_cannot_refer_to_another_tenants_row(
+    house: House, tenant: UUID, row: str, column: str, constraint: str
+) -> None:
+    other = house.agent()
+    skill = house.skill(other, approval="ask")
+    turn = house.turn(other)
+    step = house.tool(turn, skill)["step_id"]
+    foreign = {
+        "persona_id": other.persona_id,
+        "agent_id": other.agent_id,
+        "conversation_id": house.one("select conversation_id from aos_core.run where run_id = %s", turn),
+        "run_id": turn,
+        "step_id": step,
+        "principal_id": house.insert("aos_auth.principal", "principal_id", tenant_id=other.tenant_id),
+        "persona_version_id": house.one(
+            "select persona_version_id from aos_core.run where run_id = %s", turn
+        ),
+    }
+    keys = {
+        "agent": {"agent_id": NEW, "name": "x"},
+        "conversation": {"conversation_id": NEW},
+        "message": {"message_id": NEW},
+        "run": {"run_id": NEW, "turn_no": 99},
+        "step": {"step_id": NEW, "step_no": 99},
+        "session_memory": {"memory_id": NEW},
+    }.get(row, {})
+    with pytest.raises(psycopg.errors.ForeignKeyViolation) as caught:
+        store_copy(
+            house.connection,
+            "model_step" if row == "step" else row,
+            tenant,
+            {**keys, column: str(foreign[column])},
+        )
+    assert caught.value.diag.constraint_name == constraint
