@@ -118,6 +118,7 @@ OWN_MACHINE = (
         "local",
         512,
         capabilities={"embedding": True, "dimensions": 384, "tools": False},
+        options={"input_type": True},  # the model tells queries from passages
     ),
 )
 
