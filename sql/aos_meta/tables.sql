@@ -6,6 +6,7 @@ create table aos_meta.setting (
     constraint setting_pkey primary key (name)
 );
 comment on table aos_meta.setting is 'Settings of the installation, edited by the operator with plain SQL.';
+comment on column aos_meta.setting.value is 'What the setting says, as JSON: a number, a string in quotes, true, false or null.';
 comment on column aos_meta.setting.is_builtin is 'True while the row is as CREATE EXTENSION made it; pg_dump leaves such rows out.';
 
 create table aos_meta.provider (

@@ -47,6 +47,7 @@ create table aos_persona.persona_version (
 );
 comment on table aos_persona.persona_version is 'A persona as it was at one time, never changed. Each turn is pinned to one.';
 comment on column aos_persona.persona_version.system_prompt is 'The whole prompt: the persona''s system_prompt with its traits and rules.';
+comment on column aos_persona.persona_version.params is 'The persona''s params as they were.';
 
 select pg_catalog.pg_extension_config_dump('aos_persona.persona', '');
 select pg_catalog.pg_extension_config_dump('aos_persona.persona_version', '');
