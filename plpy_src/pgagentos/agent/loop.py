@@ -12,6 +12,7 @@ from ..database import Database
 from ..errors import ProviderError
 from ..net.wait import Steps
 from ..providers.base import ChatReply, Message, ToolCall
+from ..providers.history import call_ids_of, result_id_of
 from ..providers.wire import dumps
 from ..store import turns
 from . import tool_call
@@ -207,6 +208,22 @@ def _run_approved_calls(database: Database, turn: Turn) -> None:
             {"step_no": open_call.step_no, "status": status}
             | _result(turn, open_call.call_id, status, content)
         )
+    _sort_results(turn)
+
+
+def _sort_results(turn: Turn) -> None:
+    """Bring the results of the last reply into the order of its calls, as later turns see them.
+
+    A different order would make the vendor's prompt cache miss.
+    """
+    replied = len(turn.messages) - 1
+    while result_id_of(turn.messages[replied].json) is not None:
+        replied -= 1
+    order = {call_id: n for n, call_id in enumerate(call_ids_of(turn.messages[replied].json))}
+    turn.messages[replied + 1 :] = sorted(
+        turn.messages[replied + 1 :],
+        key=lambda message: order.get(result_id_of(message.json) or "", len(order)),
+    )
 
 
 def _result(turn: Turn, call_id: str, status: str, content: str) -> dict[str, Any]:
