@@ -1,0 +1,261 @@
+"""Rules that every object of the extension keeps, read from the catalogue of an installed one."""
+
+from __future__ import annotations
+
+import re
+
+import psycopg
+import pytest
+
+from pgagentos.entry import ENTRY_POINTS
+
+#: functions without SET search_path: one-line SQL that is called in every row; a SET clause would
+#: stop inlining. Their names were bound when they were created (RETURN ..., no text).
+INLINED = {"aos_core.new_id()", "aos_meta.call_cost"}
+
+#: security definer functions, each for a reason
+DEFINERS = {
+    "aos_core._load()": "pg_config() is for superusers; it takes no argument",
+}
+
+#: the two lines of a PL/Python function; the name of the entry point is in the second
+WRAPPER = re.compile(
+    r"\nif 'pgagentos' not in GD: plpy\.execute\('select aos_core\._load\(\)'\)\n"
+    r"return GD\['pgagentos'\]\(plpy, '(?P<entry>[a-z_.]+)'(?P<arguments>(?:, [a-z_]+)*)\)\n"
+)
+
+QUOTED = re.compile(r"'(?:[^']|'')*'")
+WRITES = re.compile(
+    r"\b(insert\s+into|update\s+[a-z_.]+\s+(as\s+\w+\s+)?set|delete\s+from|for\s+(no\s+key\s+)?update|truncate\s)\b",
+    re.IGNORECASE,
+)
+
+OURS = "n.nspname like 'aos\\_%'"
+FUNCTIONS = f"from pg_proc p join pg_namespace n on n.oid = p.pronamespace join pg_language l on l.oid = p.prolang where {OURS}"
+RELATIONS = f"from pg_class c join pg_namespace n on n.oid = c.relnamespace where {OURS}"
+
+
+def names(connection: psycopg.Connection, query: str) -> list[str]:
+    return [name for (name,) in connection.execute(query)]
+
+
+def test_every_function_has_a_search_path_of_its_own(connection: psycopg.Connection) -> None:
+    without = names(
+        connection,
+        f"select p.oid::regprocedure::text {FUNCTIONS}"
+        " and not coalesce('search_path=pg_catalog, pg_temp' = any (p.proconfig), false)",
+    )
+    assert {name for name in without if name.split("(")[0] != "aos_meta.call_cost"} == INLINED - {
+        "aos_meta.call_cost"
+    }
+    bound = names(
+        connection,
+        f"select p.oid::regprocedure::text {FUNCTIONS} and p.proconfig is null and p.prosqlbody is null",
+    )
+    assert bound == []
+
+
+def test_nobody_may_call_a_function_but_whom_it_was_granted_to(connection: psycopg.Connection) -> None:
+    public = names(
+        connection,
+        f"select p.oid::regprocedure::text {FUNCTIONS} and exists (select from"
+        " aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a where a.grantee = 0)",
+    )
+    assert public == []
+
+
+def test_nobody_may_read_a_table_but_whom_it_was_granted_to(connection: psycopg.Connection) -> None:
+    public = names(
+        connection,
+        f"select c.oid::regclass::text {RELATIONS} and c.relkind in ('r', 'v', 'S') and exists (select"
+        " from aclexplode(coalesce(c.relacl, acldefault(case c.relkind when 'S' then 's' else 'r' end::\"char\","
+        " c.relowner))) a where a.grantee = 0)",
+    )
+    assert public == []
+    schemas = names(
+        connection,
+        f"select n.nspname from pg_namespace n where {OURS} and has_schema_privilege('public', n.oid, 'usage')",
+    )
+    assert schemas == []
+
+
+def test_python_functions_may_write_and_say_so(connection: psycopg.Connection) -> None:
+    assert (
+        names(
+            connection,
+            f"select p.oid::regprocedure::text {FUNCTIONS} and l.lanname = 'plpython3u' and p.provolatile <> 'v'",
+        )
+        == []
+    )
+
+
+def test_a_function_that_writes_is_volatile(connection: psycopg.Connection) -> None:
+    rows = connection.execute(
+        f"select p.oid::regprocedure::text, p.provolatile, p.prosrc {FUNCTIONS}"
+        " and p.prosqlbody is null and l.lanname in ('sql', 'plpgsql')"
+    ).fetchall()
+    writers = [(name, v) for name, v, body in rows if WRITES.search(QUOTED.sub("", body))]
+    assert len(writers) > 10
+    dishonest = [name for name, volatility in writers if volatility != "v"]
+    assert dishonest == []
+
+
+def test_a_stable_function_calls_no_volatile_one(connection: psycopg.Connection) -> None:
+    rows = connection.execute(
+        "select p.oid::regprocedure::text, n.nspname || '.' || p.proname, p.provolatile,"
+        f" coalesce(pg_get_function_sqlbody(p.oid), p.prosrc) {FUNCTIONS}"
+    ).fetchall()
+    volatile = {name for _, name, volatility, _ in rows if volatility == "v"}
+    dishonest = [
+        (caller, name)
+        for caller, _, volatility, body in rows
+        if volatility != "v"
+        for name in volatile
+        if re.search(rf"\b{re.escape(name)}\s*\(", body)
+    ]
+    assert dishonest == []
+
+
+def test_definer_functions_are_the_ones_that_have_a_reason(connection: psycopg.Connection) -> None:
+    definers = names(connection, f"select p.oid::regprocedure::text {FUNCTIONS} and p.prosecdef")
+    assert set(definers) == set(DEFINERS)
+
+
+def test_python_functions_are_two_lines_and_name_every_entry_point(
+    connection: psycopg.Connection,
+) -> None:
+    rows = connection.execute(
+        f"select p.oid::regprocedure::text, p.prosrc, p.proargnames, p.proargmodes::text[] {FUNCTIONS}"
+        " and l.lanname = 'plpython3u' and p.proname <> '_load'"
+    ).fetchall()
+    entries = []
+    for function, body, argument_names, modes in rows:
+        match = WRAPPER.fullmatch(body)
+        assert match, f"{function} is more than its two lines"
+        entries.append(match["entry"])
+        inputs = [
+            name
+            for name, mode in zip(argument_names or (), modes or "i" * 99, strict=False)
+            if mode == "i"
+        ]
+        assert match["arguments"].split(", ")[1:] == inputs, f"{function} does not pass its arguments"
+    assert sorted(entries) == sorted(ENTRY_POINTS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "query"),
+    [
+        (
+            "schemas",
+            f"select n.nspname from pg_namespace n where {OURS} and obj_description(n.oid, 'pg_namespace') is null",
+        ),
+        (
+            "tables and views",
+            f"select c.oid::regclass::text {RELATIONS} and c.relkind in ('r', 'v')"
+            " and obj_description(c.oid, 'pg_class') is null",
+        ),
+        (
+            "functions",
+            f"select p.oid::regprocedure::text {FUNCTIONS} and obj_description(p.oid, 'pg_proc') is null",
+        ),
+    ],
+)
+def test_everything_public_has_a_comment(connection: psycopg.Connection, kind: str, query: str) -> None:
+    assert names(connection, query) == []
+
+
+def test_a_column_of_json_has_a_comment_that_says_what_is_in_it(connection: psycopg.Connection) -> None:
+    silent = names(
+        connection,
+        f"select c.oid::regclass || '.' || a.attname from pg_attribute a join pg_class c on c.oid = a.attrelid"
+        f" join pg_namespace n on n.oid = c.relnamespace where {OURS} and c.relkind = 'r' and a.attnum > 0"
+        " and a.atttypid in ('json'::regtype, 'jsonb'::regtype) and col_description(c.oid, a.attnum) is null",
+    )
+    assert silent == []
+
+
+def test_every_table_and_sequence_of_users_is_in_a_dump(connection: psycopg.Connection) -> None:
+    dumped = names(
+        connection,
+        "select unnest(extconfig)::regclass::text from pg_extension where extname = 'pgagentos' order by 1",
+    )
+    present = names(
+        connection, f"select c.oid::regclass::text {RELATIONS} and c.relkind in ('r', 'S') order by 1"
+    )
+    assert dumped == present
+    conditions = connection.execute(
+        "select c.table_id::regclass::text, c.condition, exists (select from pg_attribute a"
+        " where a.attrelid = c.table_id and a.attname = 'is_builtin') from pg_extension e,"
+        " unnest(e.extconfig, e.extcondition) as c (table_id, condition) where e.extname = 'pgagentos'"
+    ).fetchall()
+    for table, condition, has_presets in conditions:
+        assert condition == ("where not is_builtin" if has_presets else ""), table
+
+
+def test_everything_belongs_to_the_extension(connection: psycopg.Connection) -> None:
+    loose = names(
+        connection,
+        f"select p.oid::regprocedure::text {FUNCTIONS} and not exists (select from pg_depend d"
+        " where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')"
+        f" union all select c.oid::regclass::text {RELATIONS} and c.relkind in ('r', 'v') and not exists"
+        " (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')",
+    )
+    assert loose == []
+
+
+#: rows that turns write, and rows that turns of different conversations share
+TURN_TABLES = {
+    "aos_core.run", "aos_core.step", "aos_core.approval", "aos_core.cancel_request",
+    "aos_core.session_memory", "aos_agent.conversation", "aos_agent.message",
+    "aos_persona.persona_version",
+}  # fmt: skip
+
+
+def test_references_from_a_turns_rows_to_shared_rows_are_checked_at_the_commit(
+    connection: psycopg.Connection,
+) -> None:
+    references = connection.execute(
+        "select k.conname, k.conrelid::regclass::text, k.confrelid::regclass::text, k.condeferred"
+        " from pg_constraint k join pg_namespace n on n.oid = k.connamespace"
+        f" where {OURS} and k.contype = 'f'"
+    ).fetchall()
+    shared = [
+        (name, deferred)
+        for name, table, target, deferred in references
+        if table in TURN_TABLES and (target not in TURN_TABLES or target == "aos_persona.persona_version")
+    ]
+    assert len(shared) >= 5
+    assert [name for name, deferred in shared if not deferred] == []
+
+
+def test_schemas_refer_only_downward(connection: psycopg.Connection) -> None:
+    order = ["aos_auth", "aos_meta", "aos_persona", "aos_skills", "aos_core", "aos_agent"]
+    references = connection.execute(
+        "select k.conname, n.nspname, m.nspname from pg_constraint k"
+        " join pg_namespace n on n.oid = k.connamespace join pg_class c on c.oid = k.confrelid"
+        f" join pg_namespace m on m.oid = c.relnamespace where {OURS} and k.contype = 'f'"
+    ).fetchall()
+    upward = {name for name, child, parent in references if order.index(parent) > order.index(child)}
+    # the turn's rows belong to a conversation: the one exception of the design
+    assert upward == {"run_belongs_to_a_conversation", "session_memory_belongs_to_a_conversation"}
+
+
+def test_every_foreign_key_between_tenants_rows_carries_the_tenant(connection: psycopg.Connection) -> None:
+    loose = names(
+        connection,
+        "select k.conname from pg_constraint k"
+        f" join pg_namespace n on n.oid = k.connamespace where {OURS} and k.contype = 'f'"
+        " and exists (select from pg_attribute a where a.attrelid = k.conrelid and a.attname = 'tenant_id' and a.attnotnull)"
+        " and exists (select from pg_attribute a where a.attrelid = k.confrelid and a.attname = 'tenant_id' and a.attnotnull)"
+        " and not exists (select from pg_attribute a where a.attrelid = k.conrelid and a.attname = 'tenant_id' and a.attnum = any (k.conkey))",
+    )
+    assert loose == []
+
+
+def test_constraints_are_named_by_people(connection: psycopg.Connection) -> None:
+    generated = names(
+        connection,
+        "select k.conname from pg_constraint k join pg_namespace n on n.oid = k.connamespace"
+        f" where {OURS} and k.contype in ('c', 'f', 'u') and k.conname ~ '(_check|_fkey|_key)[0-9]*$'",
+    )
+    assert generated == []
