@@ -143,7 +143,7 @@ declare
     v_reply_no integer;
     v_call_id text;
     v_call_json jsonb;
-    v_new json[] := '{}';
+    v_new json[] := array[]::json[];
     v_agent_id uuid;
     v_max_model_calls integer;
 begin
