@@ -1,4 +1,4 @@
-"""Tenants, agents and turns for the tests of the SQL side, and the outside worker that drives them."""
+"""Tenants, agents and turns for the tests of the SQL side, and the worker that drives them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ class House:
         statement = sql.SQL("select {}({})").format(
             sql.Identifier(schema, bare), sql.SQL(", ").join(given)
         )
-        values = [Jsonb(v) if isinstance(v, dict | list) else v for v in (*arguments, *named.values())]
+        values = [
+            Jsonb(v) if isinstance(v, dict | list) else v for v in (*arguments, *named.values())
+        ]
         [[value]] = self.connection.execute(statement, values).fetchall()
         return value
 
@@ -122,7 +124,7 @@ class House:
         return str(given["name"])
 
     def function_skill(self, agent: Agent | None, definition: str, **options: Any) -> str:
-        """Make a SQL function ``"f(a int) returns int language sql return a"`` a skill of the agent."""
+        """Make a function ``"f(a int) returns int language sql return a"`` a skill of the agent."""
         skill = name("function")
         signature = definition.partition("(")[2]
         self.rows(f"create function public.{skill}({signature}")
@@ -183,7 +185,7 @@ class House:
 
 
 class Refusal:
-    """The block must end in an error of this SQLSTATE, with this in its message; *hint* is its hint."""
+    """The block must end in an error of this SQLSTATE and message; *hint* is its hint."""
 
     def __init__(self, sqlstate: str, message: str) -> None:
         self.sqlstate = sqlstate

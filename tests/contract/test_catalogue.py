@@ -31,7 +31,10 @@ WRITES = re.compile(
 )
 
 OURS = "n.nspname like 'aos\\_%'"
-FUNCTIONS = f"from pg_proc p join pg_namespace n on n.oid = p.pronamespace join pg_language l on l.oid = p.prolang where {OURS}"
+FUNCTIONS = (
+    "from pg_proc p join pg_namespace n on n.oid = p.pronamespace"
+    f" join pg_language l on l.oid = p.prolang where {OURS}"
+)
 RELATIONS = f"from pg_class c join pg_namespace n on n.oid = c.relnamespace where {OURS}"
 
 
@@ -50,12 +53,15 @@ def test_every_function_has_a_search_path_of_its_own(connection: psycopg.Connect
     }
     bound = names(
         connection,
-        f"select p.oid::regprocedure::text {FUNCTIONS} and p.proconfig is null and p.prosqlbody is null",
+        f"select p.oid::regprocedure::text {FUNCTIONS} and p.proconfig"
+        " is null and p.prosqlbody is null",
     )
     assert bound == []
 
 
-def test_nobody_may_call_a_function_but_whom_it_was_granted_to(connection: psycopg.Connection) -> None:
+def test_nobody_may_call_a_function_but_whom_it_was_granted_to(
+    connection: psycopg.Connection,
+) -> None:
     public = names(
         connection,
         f"select p.oid::regprocedure::text {FUNCTIONS} and exists (select from"
@@ -67,14 +73,17 @@ def test_nobody_may_call_a_function_but_whom_it_was_granted_to(connection: psyco
 def test_nobody_may_read_a_table_but_whom_it_was_granted_to(connection: psycopg.Connection) -> None:
     public = names(
         connection,
-        f"select c.oid::regclass::text {RELATIONS} and c.relkind in ('r', 'v', 'S') and exists (select"
-        " from aclexplode(coalesce(c.relacl, acldefault(case c.relkind when 'S' then 's' else 'r' end::\"char\","
+        f"select c.oid::regclass::text {RELATIONS} and c.relkind"
+        " in ('r', 'v', 'S') and exists (select"
+        " from aclexplode(coalesce(c.relacl, acldefault(case c.relkind"
+        " when 'S' then 's' else 'r' end::\"char\","
         " c.relowner))) a where a.grantee = 0)",
     )
     assert public == []
     schemas = names(
         connection,
-        f"select n.nspname from pg_namespace n where {OURS} and has_schema_privilege('public', n.oid, 'usage')",
+        f"select n.nspname from pg_namespace n where {OURS} and"
+        " has_schema_privilege('public', n.oid, 'usage')",
     )
     assert schemas == []
 
@@ -83,7 +92,8 @@ def test_python_functions_may_write_and_say_so(connection: psycopg.Connection) -
     assert (
         names(
             connection,
-            f"select p.oid::regprocedure::text {FUNCTIONS} and l.lanname = 'plpython3u' and p.provolatile <> 'v'",
+            f"select p.oid::regprocedure::text {FUNCTIONS} and l.lanname"
+            " = 'plpython3u' and p.provolatile <> 'v'",
         )
         == []
     )
@@ -125,7 +135,8 @@ def test_python_functions_are_two_lines_and_name_every_entry_point(
     connection: psycopg.Connection,
 ) -> None:
     rows = connection.execute(
-        f"select p.oid::regprocedure::text, p.prosrc, p.proargnames, p.proargmodes::text[] {FUNCTIONS}"
+        "select p.oid::regprocedure::text, p.prosrc, p.proargnames,"
+        f" p.proargmodes::text[] {FUNCTIONS}"
         " and l.lanname = 'plpython3u' and p.proname <> '_load'"
     ).fetchall()
     entries = []
@@ -138,7 +149,9 @@ def test_python_functions_are_two_lines_and_name_every_entry_point(
             for name, mode in zip(argument_names or (), modes or "i" * 99, strict=False)
             if mode == "i"
         ]
-        assert match["arguments"].split(", ")[1:] == inputs, f"{function} does not pass its arguments"
+        assert match["arguments"].split(", ")[1:] == inputs, (
+            f"{function} does not pass its arguments"
+        )
     assert sorted(entries) == sorted(ENTRY_POINTS)
 
 
@@ -147,7 +160,8 @@ def test_python_functions_are_two_lines_and_name_every_entry_point(
     [
         (
             "schemas",
-            f"select n.nspname from pg_namespace n where {OURS} and obj_description(n.oid, 'pg_namespace') is null",
+            f"select n.nspname from pg_namespace n where {OURS} and"
+            " obj_description(n.oid, 'pg_namespace') is null",
         ),
         (
             "tables and views",
@@ -156,20 +170,28 @@ def test_python_functions_are_two_lines_and_name_every_entry_point(
         ),
         (
             "functions",
-            f"select p.oid::regprocedure::text {FUNCTIONS} and obj_description(p.oid, 'pg_proc') is null",
+            f"select p.oid::regprocedure::text {FUNCTIONS} and"
+            " obj_description(p.oid, 'pg_proc') is null",
         ),
     ],
 )
-def test_everything_public_has_a_comment(connection: psycopg.Connection, kind: str, query: str) -> None:
+def test_everything_public_has_a_comment(
+    connection: psycopg.Connection, kind: str, query: str
+) -> None:
     assert names(connection, query) == []
 
 
-def test_a_column_of_json_has_a_comment_that_says_what_is_in_it(connection: psycopg.Connection) -> None:
+def test_a_column_of_json_has_a_comment_that_says_what_is_in_it(
+    connection: psycopg.Connection,
+) -> None:
     silent = names(
         connection,
-        f"select c.oid::regclass || '.' || a.attname from pg_attribute a join pg_class c on c.oid = a.attrelid"
-        f" join pg_namespace n on n.oid = c.relnamespace where {OURS} and c.relkind = 'r' and a.attnum > 0"
-        " and a.atttypid in ('json'::regtype, 'jsonb'::regtype) and col_description(c.oid, a.attnum) is null",
+        "select c.oid::regclass || '.' || a.attname from pg_attribute"
+        " a join pg_class c on c.oid = a.attrelid"
+        f" join pg_namespace n on n.oid = c.relnamespace where {OURS}"
+        " and c.relkind = 'r' and a.attnum > 0"
+        " and a.atttypid in ('json'::regtype, 'jsonb'::regtype) and"
+        " col_description(c.oid, a.attnum) is null",
     )
     assert silent == []
 
@@ -177,16 +199,19 @@ def test_a_column_of_json_has_a_comment_that_says_what_is_in_it(connection: psyc
 def test_every_table_and_sequence_of_users_is_in_a_dump(connection: psycopg.Connection) -> None:
     dumped = names(
         connection,
-        "select unnest(extconfig)::regclass::text from pg_extension where extname = 'pgagentos' order by 1",
+        "select unnest(extconfig)::regclass::text from pg_extension"
+        " where extname = 'pgagentos' order by 1",
     )
     present = names(
-        connection, f"select c.oid::regclass::text {RELATIONS} and c.relkind in ('r', 'S') order by 1"
+        connection,
+        f"select c.oid::regclass::text {RELATIONS} and c.relkind in ('r', 'S') order by 1",
     )
     assert dumped == present
     conditions = connection.execute(
         "select c.table_id::regclass::text, c.condition, exists (select from pg_attribute a"
         " where a.attrelid = c.table_id and a.attname = 'is_builtin') from pg_extension e,"
-        " unnest(e.extconfig, e.extcondition) as c (table_id, condition) where e.extname = 'pgagentos'"
+        " unnest(e.extconfig, e.extcondition) as c (table_id,"
+        " condition) where e.extname = 'pgagentos'"
     ).fetchall()
     for table, condition, has_presets in conditions:
         assert condition == ("where not is_builtin" if has_presets else ""), table
@@ -197,8 +222,10 @@ def test_everything_belongs_to_the_extension(connection: psycopg.Connection) -> 
         connection,
         f"select p.oid::regprocedure::text {FUNCTIONS} and not exists (select from pg_depend d"
         " where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')"
-        f" union all select c.oid::regclass::text {RELATIONS} and c.relkind in ('r', 'v') and not exists"
-        " (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')",
+        f" union all select c.oid::regclass::text {RELATIONS} and"
+        " c.relkind in ('r', 'v') and not exists"
+        " (select from pg_depend d where d.classid = 'pg_class'::regclass"
+        " and d.objid = c.oid and d.deptype = 'e')",
     )
     assert loose == []
 
@@ -222,7 +249,8 @@ def test_references_from_a_turns_rows_to_shared_rows_are_checked_at_the_commit(
     shared = [
         (name, deferred)
         for name, table, target, deferred in references
-        if table in TURN_TABLES and (target not in TURN_TABLES or target == "aos_persona.persona_version")
+        if table in TURN_TABLES
+        and (target not in TURN_TABLES or target == "aos_persona.persona_version")
     ]
     assert len(shared) >= 5
     assert [name for name, deferred in shared if not deferred] == []
@@ -235,19 +263,26 @@ def test_schemas_refer_only_downward(connection: psycopg.Connection) -> None:
         " join pg_namespace n on n.oid = k.connamespace join pg_class c on c.oid = k.confrelid"
         f" join pg_namespace m on m.oid = c.relnamespace where {OURS} and k.contype = 'f'"
     ).fetchall()
-    upward = {name for name, child, parent in references if order.index(parent) > order.index(child)}
+    upward = {
+        name for name, child, parent in references if order.index(parent) > order.index(child)
+    }
     # the turn's rows belong to a conversation: the one exception of the design
     assert upward == {"run_belongs_to_a_conversation", "session_memory_belongs_to_a_conversation"}
 
 
-def test_every_foreign_key_between_tenants_rows_carries_the_tenant(connection: psycopg.Connection) -> None:
+def test_every_foreign_key_between_tenants_rows_carries_the_tenant(
+    connection: psycopg.Connection,
+) -> None:
     loose = names(
         connection,
         "select k.conname from pg_constraint k"
         f" join pg_namespace n on n.oid = k.connamespace where {OURS} and k.contype = 'f'"
-        " and exists (select from pg_attribute a where a.attrelid = k.conrelid and a.attname = 'tenant_id' and a.attnotnull)"
-        " and exists (select from pg_attribute a where a.attrelid = k.confrelid and a.attname = 'tenant_id' and a.attnotnull)"
-        " and not exists (select from pg_attribute a where a.attrelid = k.conrelid and a.attname = 'tenant_id' and a.attnum = any (k.conkey))",
+        " and exists (select from pg_attribute a where a.attrelid = k.conrelid"
+        " and a.attname = 'tenant_id' and a.attnotnull)"
+        " and exists (select from pg_attribute a where a.attrelid = k.confrelid"
+        " and a.attname = 'tenant_id' and a.attnotnull)"
+        " and not exists (select from pg_attribute a where a.attrelid = k.conrelid and"
+        " a.attname = 'tenant_id' and a.attnum = any (k.conkey))",
     )
     assert loose == []
 
@@ -256,6 +291,7 @@ def test_constraints_are_named_by_people(connection: psycopg.Connection) -> None
     generated = names(
         connection,
         "select k.conname from pg_constraint k join pg_namespace n on n.oid = k.connamespace"
-        f" where {OURS} and k.contype in ('c', 'f', 'u') and k.conname ~ '(_check|_fkey|_key)[0-9]*$'",
+        f" where {OURS} and k.contype in ('c', 'f', 'u') and"
+        " k.conname ~ '(_check|_fkey|_key)[0-9]*$'",
     )
     assert generated == []

@@ -1,4 +1,4 @@
-"""pg_dump and restore lose no row, and the restored database goes on where the first one stopped."""
+"""pg_dump and restore lose no row, and the restored database goes on where the first stopped."""
 
 from __future__ import annotations
 
@@ -38,20 +38,35 @@ def client(program: str, database: Database, *arguments: str) -> None:
 def fill(house: House) -> None:
     """Put rows of every kind into every table."""
     # an operator's own rows, and presets that he changed
-    house.rows("update aos_meta.provider set base_url = 'http://127.0.0.1:9/v1' where provider = 'openai'")
-    house.rows("update aos_meta.llm_model_registry set input_price = 99 where model_name = 'gpt-4o'")
+    house.rows(
+        "update aos_meta.provider set base_url = 'http://127.0.0.1:9/v1' where provider = 'openai'"
+    )
+    house.rows(
+        "update aos_meta.llm_model_registry set input_price = 99 where model_name = 'gpt-4o'"
+    )
     house.rows("update aos_meta.setting set value = '7' where name = 'max_model_calls'")
     house.rows("update aos_auth.role set description = '우리 역할' where role_name = 'agent'")
     house.rows("update aos_skills.skill set approval = 'ask' where name = 'web_search'")
-    house.rows("update aos_skills.role_skill set approval = 'never' where skill_id = 'b0a05000-0000-5000-8000-000000000003'")
+    house.rows(
+        "update aos_skills.role_skill set approval = 'never' where skill_id"
+        " = 'b0a05000-0000-5000-8000-000000000003'"
+    )
     house.insert("aos_meta.setting", name="mine", value={"a": 1})
-    house.insert("aos_meta.provider", provider="mine", driver="openai_chat", base_url="http://127.0.0.1:9")
+    house.insert(
+        "aos_meta.provider", provider="mine", driver="openai_chat", base_url="http://127.0.0.1:9"
+    )
     model = house.insert(
-        "aos_meta.llm_model_registry", "model_id", model_name="mine", provider="mine", context_window=4096
+        "aos_meta.llm_model_registry",
+        "model_id",
+        model_name="mine",
+        provider="mine",
+        context_window=4096,
     )
     house.insert("aos_auth.role", role_name="mine")
     tenant = house.tenant(name="restored", display_name="복원")
-    principal = house.insert("aos_auth.principal", "principal_id", tenant_id=tenant, display_name="me")
+    principal = house.insert(
+        "aos_auth.principal", "principal_id", tenant_id=tenant, display_name="me"
+    )
     house.insert("aos_auth.role_grant", tenant_id=tenant, principal_id=principal, role_name="mine")
     persona = house.persona(tenant, model_id=model, fallback_model_id=house.model())
     agent = house.agent(tenant, persona, name="restored", role_name="mine")
@@ -67,13 +82,14 @@ def fill(house: House) -> None:
     conversation = house.call("aos_agent.open_conversation", "restored", "제목")
     house.say(conversation, "첫 질문")
     turn = house.start(conversation)
-    house.tool(turn, free, {"text": "\u00fc \\ \" \n"}, call_id="c1")
+    house.tool(turn, free, {"text": '\u00fc \\ " \n'}, call_id="c1")
     house.result(turn, free, {"found": ["한글", None]})
     house.tool(turn, "plus_one", {"a": 1})
     house.tool(turn, "memory_store", {"key": "colour", "content": "파랑"})
     house.finish(turn, "답")
     house.rows(
-        "update aos_persona.persona set system_prompt = 'second version' where persona_id = %s", persona
+        "update aos_persona.persona set system_prompt = 'second version' where persona_id = %s",
+        persona,
     )
     house.say(conversation)
     house.call("aos_agent.cancel_turn", house.start(conversation))
@@ -90,19 +106,22 @@ def contents(database: Database) -> dict[str, list[Any]]:
     A preset is as old as the extension in its database: that one moment is left out.
     """
     ageless = (
-        "(select (jsonb_populate_record(s, case when s.is_builtin then '{\"created_at\": null}'::jsonb"
+        "(select (jsonb_populate_record(s, case when s.is_builtin"
+        " then '{\"created_at\": null}'::jsonb"
         " else '{}' end)).* from aos_skills.skill as s)"
     )
     with database.connect() as connection:
         tables = connection.execute(
-            "select c.oid::regclass::text from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+            "select c.oid::regclass::text from pg_class c join"
+            " pg_namespace n on n.oid = c.relnamespace"
             " where n.nspname like 'aos\\_%' and c.relkind = 'r' order by 1"
         ).fetchall()
         return {
             table: [
                 row
                 for (row,) in connection.execute(
-                    f"select t::text from {ageless if table == 'aos_skills.skill' else table} as t order by 1"
+                    f"select t::text from {ageless if table == 'aos_skills.skill' else table}"
+                    " as t order by 1"
                 ).fetchall()
             ]
             for (table,) in tables
@@ -117,7 +136,9 @@ def restore(dump: Path, form: str, target: Database) -> None:
 
 
 @pytest.fixture(scope="module")
-def dumps(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, list[Any]], dict[str, Path]]:
+def dumps(
+    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, list[Any]], dict[str, Path]]:
     """The rows of a filled database and its dumps."""
     directory = tmp_path_factory.mktemp("dumps")
     files = {}
@@ -142,7 +163,9 @@ def copy(
     form = str(request.param).partition(",")[0]
     with cluster.database(name("restored"), template="template0") as target:
         if "one transaction" in request.param:
-            client("psql", target, "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-f", str(files[form]))
+            client(
+                "psql", target, "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-f", str(files[form])
+            )
         else:
             restore(files[form], form, target)
         yield Copy(before, target)
@@ -165,11 +188,15 @@ def test_every_row_of_every_table_is_as_it_was(copy: Copy) -> None:
 def test_a_changed_preset_survives(copy: Copy) -> None:
     with copy.restored.connect() as connection:
         house = House(connection)
-        found = house.rows("select base_url, is_builtin from aos_meta.provider where provider = 'openai'")
+        found = house.rows(
+            "select base_url, is_builtin from aos_meta.provider where provider = 'openai'"
+        )
         assert found == [("http://127.0.0.1:9/v1", False)]
         # and the presets that nobody changed are presets still
         assert house.one("select is_builtin from aos_meta.provider where provider = 'anthropic'")
-        assert house.one("select count(*) from aos_skills.role_skill where role_name = 'agent'") == 4
+        assert (
+            house.one("select count(*) from aos_skills.role_skill where role_name = 'agent'") == 4
+        )
 
 
 def test_the_restored_database_goes_on_where_the_first_one_stopped(copy: Copy) -> None:
@@ -191,9 +218,15 @@ def test_the_restored_database_goes_on_where_the_first_one_stopped(copy: Copy) -
         house.finish(following)
         house.say(conversation)
         # the identity sequences go on too
-        assert house.one("select min(event_id) > %s from aos_core.event_log where event_id > %s", last_event, last_event)
+        assert house.one(
+            "select min(event_id) > %s from aos_core.event_log where event_id > %s",
+            last_event,
+            last_event,
+        )
         assert house.one("select max(message_no) from aos_agent.message") == last_message + 1
-        assert house.one("select count(*) from aos_core.event_log where run_id = %s", following) == 2
+        assert (
+            house.one("select count(*) from aos_core.event_log where run_id = %s", following) == 2
+        )
 
 
 def test_a_dump_of_the_restored_database_restores_too(

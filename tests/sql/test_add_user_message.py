@@ -12,7 +12,8 @@ def test_it_returns_the_id_of_the_message(house: House) -> None:
     message = house.say(conversation, "안녕 🙂")
     assert isinstance(message, UUID)
     found = house.rows(
-        "select conversation_id, run_id, content from aos_agent.message where message_id = %s", message
+        "select conversation_id, run_id, content from aos_agent.message where message_id = %s",
+        message,
     )
     assert found == [(conversation, None, "안녕 🙂")]
 
@@ -68,7 +69,9 @@ def test_deleting_a_conversation_takes_its_rows_along_and_leaves_the_log(house: 
     skill = house.skill(agent, approval="ask")
     turn = house.turn(agent)
     house.tool(turn, skill)
-    [[conversation]] = house.rows("select conversation_id from aos_core.run where run_id = %s", turn)
+    [[conversation]] = house.rows(
+        "select conversation_id from aos_core.run where run_id = %s", turn
+    )
     house.rows("delete from aos_agent.conversation where conversation_id = %s", conversation)
     for table in ("aos_core.run", "aos_core.step"):
         assert house.one(f"select count(*) from {table} where run_id = %s", turn) == 0

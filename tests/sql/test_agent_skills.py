@@ -88,7 +88,9 @@ def test_inactive_skills_are_left_out(house: House) -> None:
     assert effective(house, agent) == []
 
 
-def test_a_skill_of_another_tenant_is_left_out_even_when_its_row_says_otherwise(house: House) -> None:
+def test_a_skill_of_another_tenant_is_left_out_even_when_its_row_says_otherwise(
+    house: House,
+) -> None:
     agent = house.agent()
     foreign = house.skill(tenant_id=house.tenant())
     house.rows(

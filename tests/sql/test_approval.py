@@ -54,7 +54,9 @@ def test_after_a_yes_the_worker_runs_the_call(house: House) -> None:
 
 def test_after_a_yes_a_skill_of_the_database_is_run_by_run_turn(house: House) -> None:
     agent = house.agent()
-    skill = house.function_skill(agent, "f(a int) returns int language sql return a * 2", approval="ask")
+    skill = house.function_skill(
+        agent, "f(a int) returns int language sql return a * 2", approval="ask"
+    )
     turn = house.turn(agent)
     step = house.tool(turn, skill, {"a": 21})["step_id"]
     approve(house, step)
@@ -65,9 +67,13 @@ def test_after_a_yes_a_skill_of_the_database_is_run_by_run_turn(house: House) ->
     assert house.steps(turn)[-1] == ("tool", "completed")
 
 
-def test_after_a_yes_a_skill_of_the_database_is_run_when_the_worker_asks_again(house: House) -> None:
+def test_after_a_yes_a_skill_of_the_database_is_run_when_the_worker_asks_again(
+    house: House,
+) -> None:
     agent = house.agent()
-    skill = house.function_skill(agent, "f() returns text language sql return 'done'", approval="ask")
+    skill = house.function_skill(
+        agent, "f() returns text language sql return 'done'", approval="ask"
+    )
     turn = house.turn(agent)
     step = house.tool(turn, skill, call_id="c1")["step_id"]
     assert house.tool(turn, skill, call_id="c1")["status"] == "awaiting_approval"
@@ -76,7 +82,9 @@ def test_after_a_yes_a_skill_of_the_database_is_run_when_the_worker_asks_again(h
     assert (again["status"], again["result"]) == ("completed", "done")
 
 
-def test_a_call_that_was_approved_is_refused_when_its_skill_was_taken_away_since(house: House) -> None:
+def test_a_call_that_was_approved_is_refused_when_its_skill_was_taken_away_since(
+    house: House,
+) -> None:
     agent = house.agent()
     keep = house.skill(agent)
     skill = house.function_skill(agent, "f() returns int language sql return 1", approval="ask")
@@ -118,7 +126,8 @@ def test_the_decision_is_written_down_with_who_and_when(house: House) -> None:
     found = house.rows(
         "select decision, decided_by, note, decided_at >= requested_at,"
         " arguments_hash = encode(sha256(convert_to((select arguments::text from aos_core.step s"
-        " where s.step_id = a.step_id), 'UTF8')), 'hex') from aos_core.approval a where step_id = %s",
+        " where s.step_id = a.step_id), 'UTF8')), 'hex') from"
+        " aos_core.approval a where step_id = %s",
         step,
     )
     assert found == [("approved", house.one("select session_user"), "fine", True, True)]
@@ -151,11 +160,15 @@ def test_of_two_people_who_decide_at_once_one_is_told_that_he_was_late(
             approve(House(first), step)
             racer = threading.Thread(target=decide)
             racer.start()
-            while not house.one("select cardinality(pg_blocking_pids(%s))", second.info.backend_pid):
+            while not house.one(
+                "select cardinality(pg_blocking_pids(%s))", second.info.backend_pid
+            ):
                 assert racer.is_alive()
         racer.join()
     assert [error.sqlstate for error in errors] == ["OS003"]
-    assert house.one("select decision from aos_core.approval where step_id = %s", step) == "approved"
+    assert (
+        house.one("select decision from aos_core.approval where step_id = %s", step) == "approved"
+    )
     assert house.events(turn).count("approval_decided") == 1
 
 
@@ -180,10 +193,14 @@ def test_run_turn_goes_on_without_an_approval_that_nobody_gave_in_time(house: Ho
 
 def test_the_setting_says_how_long_a_person_may_take(house: House) -> None:
     with house.connection.transaction(force_rollback=True):
-        house.rows("update aos_meta.setting set value = '\"3 hours\"' where name = 'approval_expires_after'")
+        house.rows(
+            "update aos_meta.setting set value = '\"3 hours\"' where"
+            " name = 'approval_expires_after'"
+        )
         _, _, _, step = waiting(house)
         left = house.one(
-            "select (expires_at - requested_at)::text from aos_core.approval where step_id = %s", step
+            "select (expires_at - requested_at)::text from aos_core.approval where step_id = %s",
+            step,
         )
     assert left == "03:00:00"
 

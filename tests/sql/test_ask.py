@@ -40,7 +40,10 @@ def test_it_refuses_an_empty_question(house: House) -> None:
     for content in ("", None):
         with house.refused("OS001", "the message is empty"):
             house.call("aos_agent.ask", agent.name, content)
-    assert house.one("select count(*) from aos_agent.conversation where agent_id = %s", agent.agent_id) == 0
+    assert (
+        house.one("select count(*) from aos_agent.conversation where agent_id = %s", agent.agent_id)
+        == 0
+    )
 
 
 def test_it_refuses_an_unknown_agent(house: House) -> None:
@@ -59,7 +62,9 @@ def test_it_refuses_a_name_that_several_tenants_use_until_it_is_given_a_conversa
         house.call("aos_agent.ask", first.name, "hello")
     assert "conversation_id" in refusal.hint
     house.call("aos_agent.ask", first.name, "hello", conversation)
-    assert house.one("select count(*) from aos_core.run where conversation_id = %s", conversation) == 1
+    assert (
+        house.one("select count(*) from aos_core.run where conversation_id = %s", conversation) == 1
+    )
 
 
 def test_it_refuses_a_conversation_with_another_agent(house: House) -> None:
@@ -82,7 +87,13 @@ def test_it_refuses_a_conversation_with_an_unfinished_turn(house: House) -> None
     turn = house.start(conversation)
     with house.refused("OS003", f"turn {turn} of this conversation is not finished"):
         house.call("aos_agent.ask", agent.name, "hello", conversation)
-    assert house.one("select count(*) from aos_agent.message where run_id is null and conversation_id = %s", conversation) == 0
+    assert (
+        house.one(
+            "select count(*) from aos_agent.message where run_id is null and conversation_id = %s",
+            conversation,
+        )
+        == 0
+    )
 
 
 def test_it_refuses_an_agent_that_is_not_active(house: House) -> None:

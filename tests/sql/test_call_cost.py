@@ -51,7 +51,9 @@ def test_a_setting_is_read_by_its_name(house: House) -> None:
     assert house.call("aos_meta.setting", "no_such_setting") is None
 
 
-@pytest.mark.parametrize(("provider", "has_key"), [("ollama", True), ("local", True), ("openai", False)])
+@pytest.mark.parametrize(
+    ("provider", "has_key"), [("ollama", True), ("local", True), ("openai", False)]
+)
 def test_a_provider_that_wants_no_key_can_be_called(
     house: House, provider: str, has_key: bool
 ) -> None:

@@ -55,7 +55,9 @@ def test_an_approval_that_is_pending_is_cancelled_too(house: House) -> None:
     turn = house.turn(agent)
     step = house.tool(turn, skill)["step_id"]
     cancel(house, turn)
-    assert house.one("select decision from aos_core.approval where step_id = %s", step) == "cancelled"
+    assert (
+        house.one("select decision from aos_core.approval where step_id = %s", step) == "cancelled"
+    )
     assert house.rows("select from aos_agent.pending_approval where step_id = %s", step) == []
     with house.refused("OS003", "it is cancelled"):
         house.call("aos_agent.approve_tool_call", step)
@@ -69,7 +71,9 @@ def test_an_approved_call_that_has_not_run_is_cancelled(house: House) -> None:
     house.call("aos_agent.approve_tool_call", step)
     cancel(house, turn)
     assert house.steps(turn)[-1] == ("tool", "cancelled")
-    assert house.one("select decision from aos_core.approval where step_id = %s", step) == "approved"
+    assert (
+        house.one("select decision from aos_core.approval where step_id = %s", step) == "approved"
+    )
 
 
 def test_what_the_turn_did_stays_recorded(house: House) -> None:
@@ -98,7 +102,9 @@ def test_a_turn_that_another_session_drives_gets_a_mark(house: House, database: 
         House(other).rows("select aos_agent._lock_turn(%s)", turn)
         for _ in range(2):
             assert cancel(house, turn)["status"] == "cancel_requested"
-        found = house.rows("select requested_by from aos_core.cancel_request where run_id = %s", turn)
+        found = house.rows(
+            "select requested_by from aos_core.cancel_request where run_id = %s", turn
+        )
         assert found == [(house.one("select session_user"),)]
     assert house.status(turn) == "queued"
 
@@ -115,7 +121,9 @@ def test_a_turn_that_is_driven_from_outside_is_cancelled_when_the_worker_lets_go
                 target=lambda: states.append(cancel(House(person), turn)["status"])
             )
             waiting.start()
-            while not house.one("select cardinality(pg_blocking_pids(%s))", person.info.backend_pid):
+            while not house.one(
+                "select cardinality(pg_blocking_pids(%s))", person.info.backend_pid
+            ):
                 assert waiting.is_alive()
         waiting.join()
     assert states == ["cancelled"]

@@ -239,13 +239,16 @@ def tenant(database: Database) -> UUID:
     return tenant
 
 
-def store_copy(connection: psycopg.Connection, row: str, tenant: UUID, changes: dict[str, Any]) -> int:
+def store_copy(
+    connection: psycopg.Connection, row: str, tenant: UUID, changes: dict[str, Any]
+) -> int:
     """Insert a copy of a row with these changes; return how many rows were copied."""
     table, where = ROWS[row]
     with connection.transaction(force_rollback=True):
         cursor = connection.execute(
             f"insert into {table} overriding system value"
-            f" select (jsonb_populate_record(t, %(changes)s)).* from {table} as t where {where} limit 1",
+            " select (jsonb_populate_record(t, %(changes)s)).* from"
+            f" {table} as t where {where} limit 1",
             {"t": tenant, "changes": Jsonb(changes)},
         )
         connection.execute("set constraints all immediate")
@@ -253,7 +256,9 @@ def store_copy(connection: psycopg.Connection, row: str, tenant: UUID, changes: 
 
 
 @pytest.mark.parametrize("constraint", CASES)
-def test_a_row_that_may_not_be_is_refused_by_name(house: House, tenant: UUID, constraint: str) -> None:
+def test_a_row_that_may_not_be_is_refused_by_name(
+    house: House, tenant: UUID, constraint: str
+) -> None:
     row, changes = CASES[constraint]
     with pytest.raises(psycopg.IntegrityError) as caught:
         store_copy(house.connection, row, tenant, changes)
@@ -265,7 +270,8 @@ def test_every_constraint_is_among_the_cases(house: House) -> None:
         "select c.conname from pg_constraint c join pg_namespace n on n.oid = c.connamespace"
         " where n.nspname like 'aos\\_%' and c.contype in ('c', 'f', 'p', 'u', 'x')"
         " union select c.relname from pg_index i join pg_class c on c.oid = i.indexrelid"
-        " join pg_namespace n on n.oid = c.relnamespace where n.nspname like 'aos\\_%' and i.indisunique"
+        " join pg_namespace n on n.oid = c.relnamespace where"
+        " n.nspname like 'aos\\_%' and i.indisunique"
     )
     assert {name for (name,) in found} == set(CASES)
 
@@ -297,10 +303,14 @@ def test_a_row_cannot_refer_to_another_tenants_row(
     foreign = {
         "persona_id": other.persona_id,
         "agent_id": other.agent_id,
-        "conversation_id": house.one("select conversation_id from aos_core.run where run_id = %s", turn),
+        "conversation_id": house.one(
+            "select conversation_id from aos_core.run where run_id = %s", turn
+        ),
         "run_id": turn,
         "step_id": step,
-        "principal_id": house.insert("aos_auth.principal", "principal_id", tenant_id=other.tenant_id),
+        "principal_id": house.insert(
+            "aos_auth.principal", "principal_id", tenant_id=other.tenant_id
+        ),
         "persona_version_id": house.one(
             "select persona_version_id from aos_core.run where run_id = %s", turn
         ),

@@ -17,11 +17,14 @@ def shop(house: House) -> None:
             "create table shop.customer (id int primary key, name text not null, note varchar(20));"
             "comment on table shop.customer is 'Who buys.';"
             "comment on column shop.customer.name is '이름';"
-            'create table shop."Order" (id int, customer_id int references shop.customer, total numeric(10, 2) check (total > 0));'
+            'create table shop."Order" (id int, customer_id int references shop.customer,'
+            " total numeric(10, 2) check (total > 0));"
             'create index order_customer on shop."Order" (customer_id);'
-            "create view shop.totals as select customer_id, sum(total) as total from shop.\"Order\" group by 1;"
+            "create view shop.totals as select customer_id, sum(total)"
+            ' as total from shop."Order" group by 1;'
             "create table public.customer (only_in_public int);"
-            "alter table public.customer add column gone int; alter table public.customer drop column gone;"
+            "alter table public.customer add column gone int; alter"
+            " table public.customer drop column gone;"
         )
 
 
@@ -59,7 +62,9 @@ def test_it_describes_a_table(house: House) -> None:
 def test_it_finds_a_table_however_its_name_is_written(house: House, name: str) -> None:
     described = house.call("aos_skills.describe_schema", name)
     assert described["table"] == 'shop."Order"'
-    assert any("REFERENCES shop.customer(id)" in constraint for constraint in described["constraints"])
+    assert any(
+        "REFERENCES shop.customer(id)" in constraint for constraint in described["constraints"]
+    )
     assert any("order_customer" in index for index in described["indexes"])
 
 
@@ -90,7 +95,9 @@ def test_it_shows_only_what_the_caller_may_read(house: House, database: Database
     try:
         with database.connect(user="reader", password="reader") as connection:
             reader = House(connection)
-            assert [row["table"] for row in reader.call("aos_skills.describe_schema")] == ["shop.totals"]
+            assert [row["table"] for row in reader.call("aos_skills.describe_schema")] == [
+                "shop.totals"
+            ]
             with reader.refused("OS002", "there is no table shop.customer"):
                 reader.call("aos_skills.describe_schema", "shop.customer")
     finally:

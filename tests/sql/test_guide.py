@@ -1,4 +1,4 @@
-"""The user's guide, word for word: guide.ko.sql holds its SQL, only the placeholder ids are filled in."""
+"""The user's guide, word for word: guide.ko.sql holds its SQL; only its ids are filled in."""
 
 from __future__ import annotations
 
@@ -55,11 +55,15 @@ class Guide:
         self.step("install")
         tenant, principal = self._blocks["step 1"].split("-- 2.")
         self._run(tenant)
-        self._ids[TENANT] = self.ask("select tenant_id from aos_auth.tenant where name = 'tech_corp'")
+        self._ids[TENANT] = self.ask(
+            "select tenant_id from aos_auth.tenant where name = 'tech_corp'"
+        )
         self._run(("-- 2." + principal).replace(f"'{TENANT}'", f"'{self._ids[TENANT]}'"))
         for name in ("step 2", "step 3", "step 4"):
             self.step(name)
-        self._ids["conversation_id"] = self.ask("select conversation_id from aos_agent.conversation")
+        self._ids["conversation_id"] = self.ask(
+            "select conversation_id from aos_agent.conversation"
+        )
 
     def start(self) -> None:
         self.step("step 5: input")

@@ -15,7 +15,8 @@ from house import Agent, House
 
 SHARED = {
     "rename the agent": "update aos_agent.agent set name = name || 'x' where agent_id = %(agent)s",
-    "switch the agent off": "update aos_agent.agent set is_active = false where agent_id = %(agent)s",
+    "switch the agent off": "update aos_agent.agent set is_active = false"
+    " where agent_id = %(agent)s",
     "give the agent another persona": (
         "update aos_agent.agent set persona_id = persona_id where agent_id = %(agent)s"
     ),
@@ -25,7 +26,8 @@ SHARED = {
     "change the persona": (
         "update aos_persona.persona set system_prompt = 'new' where persona_id = %(persona)s"
     ),
-    "rename the tenant": "update aos_auth.tenant set name = name || 'x' where tenant_id = %(tenant)s",
+    "rename the tenant": "update aos_auth.tenant set name = name || 'x'"
+    " where tenant_id = %(tenant)s",
     "rename the model": (
         "update aos_meta.llm_model_registry set model_name = 'x' where model_id = %(model)s"
     ),
@@ -51,9 +53,7 @@ def scene(house: House) -> tuple[Agent, UUID, str]:
 
 
 @pytest.fixture
-def open_turn(
-    house: House, database: Database, scene: tuple[Agent, UUID, str]
-) -> Iterator[UUID]:
+def open_turn(house: House, database: Database, scene: tuple[Agent, UUID, str]) -> Iterator[UUID]:
     """A turn that another session has opened, with a tool call, and not committed."""
     agent, _, skill = scene
     with database.connect() as other, other.transaction(force_rollback=True):

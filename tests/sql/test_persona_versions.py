@@ -12,7 +12,8 @@ from house import House
 
 def versions(house: House, persona: UUID, columns: str = "version_no, system_prompt") -> list[Any]:
     return house.rows(
-        f"select {columns} from aos_persona.persona_version where persona_id = %s order by version_no",
+        f"select {columns} from aos_persona.persona_version where"
+        " persona_id = %s order by version_no",
         persona,
     )
 
@@ -24,20 +25,26 @@ def test_a_persona_has_its_first_version_from_the_start(house: House) -> None:
 
 def test_a_change_makes_a_new_version_and_keeps_the_old_one(house: House) -> None:
     persona = house.persona(house.tenant(), system_prompt="one")
-    house.rows("update aos_persona.persona set system_prompt = 'two' where persona_id = %s", persona)
+    house.rows(
+        "update aos_persona.persona set system_prompt = 'two' where persona_id = %s", persona
+    )
     assert versions(house, persona) == [(1, "one"), (2, "two")]
-    assert house.one("select version_no from aos_persona.persona where persona_id = %s", persona) == 2
+    assert (
+        house.one("select version_no from aos_persona.persona where persona_id = %s", persona) == 2
+    )
 
 
 @pytest.mark.parametrize(
     "change",
     [
         "system_prompt = 'two'",
-        "traits = '{\"tone\": \"dry\"}'",
+        'traits = \'{"tone": "dry"}\'',
         "rules = array['Be kind.']",
         "params = '{\"temperature\": 1}'",
-        "model_id = (select model_id from aos_meta.llm_model_registry where model_name = 'gpt-4o-mini')",
-        "fallback_model_id = (select model_id from aos_meta.llm_model_registry where model_name = 'gpt-4o-mini')",
+        "model_id = (select model_id from aos_meta.llm_model_registry"
+        " where model_name = 'gpt-4o-mini')",
+        "fallback_model_id = (select model_id from aos_meta.llm_model_registry"
+        " where model_name = 'gpt-4o-mini')",
     ],
 )
 def test_whatever_a_model_would_notice_makes_a_version(house: House, change: str) -> None:
@@ -46,19 +53,24 @@ def test_whatever_a_model_would_notice_makes_a_version(house: House, change: str
     assert [number for (number,) in versions(house, persona, "version_no")] == [1, 2]
 
 
-@pytest.mark.parametrize("change", ["name = 'renamed'", "system_prompt = system_prompt", "version_no = 7"])
+@pytest.mark.parametrize(
+    "change", ["name = 'renamed'", "system_prompt = system_prompt", "version_no = 7"]
+)
 def test_what_no_model_notices_makes_none(house: House, change: str) -> None:
     persona = house.persona(house.tenant())
     house.rows(f"update aos_persona.persona set {change} where persona_id = %s", persona)
     assert [number for (number,) in versions(house, persona, "version_no")] == [1]
-    assert house.one("select version_no from aos_persona.persona where persona_id = %s", persona) == 1
+    assert (
+        house.one("select version_no from aos_persona.persona where persona_id = %s", persona) == 1
+    )
 
 
 def test_a_version_never_changes(house: House) -> None:
     persona = house.persona(house.tenant())
     with house.refused("OS003", "a version of a persona never changes") as refusal:
         house.rows(
-            "update aos_persona.persona_version set system_prompt = 'x' where persona_id = %s", persona
+            "update aos_persona.persona_version set system_prompt = 'x' where persona_id = %s",
+            persona,
         )
     assert "Update aos_persona.persona" in refusal.hint
 
@@ -70,12 +82,17 @@ def test_a_running_turn_keeps_its_version_and_the_next_one_takes_the_new(house: 
     turn = house.start(conversation)
     house.rows(
         "update aos_persona.persona set system_prompt = 'new', params = '{\"seed\": 1}',"
-        " model_id = (select model_id from aos_meta.llm_model_registry where model_name = 'gpt-4o-mini')"
+        " model_id = (select model_id from aos_meta.llm_model_registry"
+        " where model_name = 'gpt-4o-mini')"
         " where persona_id = %s",
         agent.persona_id,
     )
     payload = house.run(turn)
-    assert (payload["system_prompt"], payload["params"], payload["model"]) == ("Be brief.", {}, "gpt-4o")
+    assert (payload["system_prompt"], payload["params"], payload["model"]) == (
+        "Be brief.",
+        {},
+        "gpt-4o",
+    )
     house.finish(turn)
     house.say(conversation)
     payload = house.run(house.start(conversation))
@@ -91,7 +108,10 @@ def test_a_version_holds_the_whole_prompt(house: House) -> None:
         rules=["First.", "Second."],
     )
     assert versions(house, persona, "system_prompt") == [
-        ("You help.\n\nYour traits:\n- age: 30\n- tone: friendly\n\nYour rules:\n- First.\n- Second.",)
+        (
+            "You help.\n\nYour traits:\n- age: 30\n- tone: friendly\n\nYour"
+            " rules:\n- First.\n- Second.",
+        )
     ]
 
 

@@ -22,7 +22,11 @@ CHANGES = [
     ("aos_meta.llm_model_registry", "model_name = 'gpt-4o'", "is_active = false"),
     ("aos_auth.role", "role_name = 'agent'", "description = 'mine'"),
     ("aos_skills.skill", "name = 'web_search'", "approval = 'ask'"),
-    ("aos_skills.role_skill", "skill_id = 'b0a05000-0000-5000-8000-000000000004'", "approval = 'ask'"),
+    (
+        "aos_skills.role_skill",
+        "skill_id = 'b0a05000-0000-5000-8000-000000000004'",
+        "approval = 'ask'",
+    ),
 ]
 
 
@@ -49,12 +53,20 @@ def test_a_row_from_a_dump_takes_the_place_of_the_preset(
     house: House, table: str, where: str, change: str
 ) -> None:
     # what an operator's own row looks like in a dump
-    house.rows(f"create temporary table dumped on commit drop as select * from {table} where {where}")
+    house.rows(
+        f"create temporary table dumped on commit drop as select * from {table} where {where}"
+    )
     house.rows(f"update dumped set is_builtin = false, {change}")
     references = house.one("select count(*) from aos_skills.role_skill")
     house.rows(f"insert into {table} select * from dumped")
     assert house.one(f"select count(*) from {table} where {where}") == 1
-    assert house.one(f"select count(*) from {table} t where {where} and to_jsonb(t) = (select to_jsonb(d) from dumped d)") == 1
+    assert (
+        house.one(
+            f"select count(*) from {table} t where {where} and to_jsonb(t)"
+            " = (select to_jsonb(d) from dumped d)"
+        )
+        == 1
+    )
     # what refers to the preset refers to the operator's row now
     assert house.one("select count(*) from aos_skills.role_skill") == references
 
@@ -71,7 +83,8 @@ def test_an_own_skill_in_place_of_a_preset_keeps_what_agents_were_given(house: H
     )
     assert found == [("web_search", "Ours.", "ask")]
     default = house.rows(
-        "select description from aos_agent.effective_skill where agent_id = %s and name = 'web_search'",
+        "select description from aos_agent.effective_skill where"
+        " agent_id = %s and name = 'web_search'",
         house.agent().agent_id,
     )
     assert default == [("Ours.",)]
@@ -89,14 +102,21 @@ def test_a_tenants_skill_of_the_same_name_leaves_the_preset_alone(house: House) 
 
 
 def test_an_own_row_beside_the_presets_is_just_a_row(house: House) -> None:
-    house.insert("aos_meta.provider", provider="mine", driver="openai_chat", base_url="http://127.0.0.1:9")
+    house.insert(
+        "aos_meta.provider", provider="mine", driver="openai_chat", base_url="http://127.0.0.1:9"
+    )
     assert house.one("select is_builtin from aos_meta.provider where provider = 'mine'") is False
     with house.refused("23505", "provider_pkey"), house.connection.transaction():
-        house.insert("aos_meta.provider", provider="mine", driver="openai_chat", base_url="http://x")
+        house.insert(
+            "aos_meta.provider", provider="mine", driver="openai_chat", base_url="http://x"
+        )
 
 
 def test_the_models_of_the_guide_are_there(house: House) -> None:
-    assert house.one("select count(*) from aos_meta.llm_model_registry where model_name = 'gpt-4o'") == 1
+    assert (
+        house.one("select count(*) from aos_meta.llm_model_registry where model_name = 'gpt-4o'")
+        == 1
+    )
     vendors = house.rows(
         "select distinct provider from aos_meta.llm_model_registry where is_active"
         " and provider in ('openai', 'anthropic', 'gemini', 'ollama')"

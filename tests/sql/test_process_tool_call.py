@@ -74,9 +74,12 @@ def test_a_call_that_needs_a_person_waits(house: House) -> None:
     assert house.status(turn) == "awaiting_approval"
     [pending] = house.run(turn)["pending"]
     assert (pending["step_id"], pending["status"]) == (call["step_id"], "awaiting_approval")
-    assert house.one(
-        "select tool_name from aos_agent.pending_approval where step_id = %s", call["step_id"]
-    ) == skill
+    assert (
+        house.one(
+            "select tool_name from aos_agent.pending_approval where step_id = %s", call["step_id"]
+        )
+        == skill
+    )
 
 
 def test_a_skill_that_is_never_allowed_is_denied(house: House) -> None:
@@ -279,7 +282,9 @@ def test_it_refuses_unknown_turns(house: House) -> None:
 
 def test_a_broken_schema_of_a_skill_is_an_error_that_says_so(house: House) -> None:
     agent = house.agent()
-    skill = house.skill(agent, parameters={"type": "object", "properties": {"a": {"type": "nonsense"}}})
+    skill = house.skill(
+        agent, parameters={"type": "object", "properties": {"a": {"type": "nonsense"}}}
+    )
     with house.refused("OS001", "the JSON Schema of the skill cannot be used") as refusal:
         house.tool(house.turn(agent), skill, {"a": 1})
     assert "aos_skills.skill.parameters" in refusal.hint

@@ -131,7 +131,9 @@ def test_finish_turn_records_the_answer(house: House) -> None:
 
 
 @pytest.mark.parametrize("approval", ["auto", "ask"])
-def test_finish_turn_refuses_while_calls_are_open_and_names_them(house: House, approval: str) -> None:
+def test_finish_turn_refuses_while_calls_are_open_and_names_them(
+    house: House, approval: str
+) -> None:
     agent = house.agent()
     skill = house.skill(agent, approval=approval)
     turn = house.turn(agent)

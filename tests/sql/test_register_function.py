@@ -75,9 +75,19 @@ def parameters(house: House, skill: str) -> dict[str, Any]:
         ("integer[]", {"type": "array", "items": INTEGER}, [1, 2], "{1,2}"),
         ("text[]", {"type": "array", "items": STRING}, ["a,b", 'c"d'], '{"a,b","c\\"d"}'),
         ("integer[]", {"type": "array", "items": INTEGER}, [], "{}"),
-        ("public.mood[]", {"type": "array", "items": {"type": "string", "enum": ["sad", "ok", "happy"]}}, ["sad"], "{sad}"),
+        (
+            "public.mood[]",
+            {"type": "array", "items": {"type": "string", "enum": ["sad", "ok", "happy"]}},
+            ["sad"],
+            "{sad}",
+        ),
         ("public.point2", POINT, {"x": 1, "label": "a b"}, '(1,"a b")'),
-        ("public.point2[]", {"type": "array", "items": POINT}, [{"x": 1, "label": "a"}], '{"(1,a)"}'),
+        (
+            "public.point2[]",
+            {"type": "array", "items": POINT},
+            [{"x": 1, "label": "a"}],
+            '{"(1,a)"}',
+        ),
         ("public.origin", POINT, {"x": 1}, "(1,)"),
         ("public.pair", {"type": "array", "items": INTEGER}, [1, 2], "{1,2}"),
         ("jsonb[]", {"type": "array", "items": {}}, [{"a": 1}, 2], '{"{\\"a\\": 1}",2}'),
@@ -119,7 +129,10 @@ def test_a_value_that_its_type_refuses_is_told_to_the_model(
     turn = house.turn(agent)
     call = house.tool(turn, skill, {"v": value})
     reason = call.get("reason") or call["result"]
-    assert (call["status"], reason.startswith(sqlstate)) in [("failed", True), ("invalid_arguments", False)]
+    assert (call["status"], reason.startswith(sqlstate)) in [
+        ("failed", True),
+        ("invalid_arguments", False),
+    ]
     assert house.run(turn)["messages"][-1]["is_error"] is True
 
 
@@ -138,12 +151,28 @@ def test_a_value_that_its_type_refuses_is_told_to_the_model(
             {},
             [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}],
         ),
-        ("f() returns public.point2 language sql as $$select (1, 'a')::public.point2$$", {}, {"x": 1, "label": "a"}),
-        ("f(a int, out b int, out c text) language sql as $$select a + 1, 'z'$$", {"a": 1}, {"b": 2, "c": "z"}),
+        (
+            "f() returns public.point2 language sql as $$select (1, 'a')::public.point2$$",
+            {},
+            {"x": 1, "label": "a"},
+        ),
+        (
+            "f(a int, out b int, out c text) language sql as $$select a + 1, 'z'$$",
+            {"a": 1},
+            {"b": 2, "c": "z"},
+        ),
         ("f(inout a int) language sql as 'select a + 1'", {"a": 1}, 2),
         ("f(out b int, a int) language sql as 'select a + 1'", {"a": 1}, 2),
-        ("f(variadic a int[]) returns int language sql as 'select cardinality(a)'", {"a": [1, 2]}, 2),
-        ("f(a text, variadic b text[]) returns text language sql as 'select a || b[1]'", {"a": "x", "b": ["y"]}, "xy"),
+        (
+            "f(variadic a int[]) returns int language sql as 'select cardinality(a)'",
+            {"a": [1, 2]},
+            2,
+        ),
+        (
+            "f(a text, variadic b text[]) returns text language sql as 'select a || b[1]'",
+            {"a": "x", "b": ["y"]},
+            "xy",
+        ),
     ],
 )
 def test_every_kind_of_function_can_be_called(
@@ -158,7 +187,9 @@ def test_every_kind_of_function_can_be_called(
     assert shown == result
 
 
-def test_of_many_rows_the_model_sees_the_first_and_is_told_that_there_are_more(house: House) -> None:
+def test_of_many_rows_the_model_sees_the_first_and_is_told_that_there_are_more(
+    house: House,
+) -> None:
     agent = house.agent()
     skill = house.function_skill(
         agent, "f(n int) returns setof int language sql as 'select generate_series(1, n)'"
@@ -187,7 +218,8 @@ def test_names_that_need_quotes_are_quoted(house: House) -> None:
 def test_arguments_with_defaults_need_not_be_given(house: House) -> None:
     agent = house.agent()
     skill = house.function_skill(
-        agent, "f(a int, b int default 10, c int default 100) returns int language sql return a + b + c"
+        agent,
+        "f(a int, b int default 10, c int default 100) returns int language sql return a + b + c",
     )
     assert parameters(house, skill)["required"] == ["a"]
     turn = house.turn(agent)
@@ -197,7 +229,10 @@ def test_arguments_with_defaults_need_not_be_given(house: House) -> None:
 
 
 def test_the_comment_describes_the_skill_and_its_arguments(house: House) -> None:
-    house.rows("create function public.weather(city text, days int default 1) returns text language sql return city")
+    house.rows(
+        "create function public.weather(city text, days int default"
+        " 1) returns text language sql return city"
+    )
     house.rows(
         "comment on function public.weather is 'Forecasts the weather.\n"
         "@param city: where, for example Seoul\n@param days: how many days'"
@@ -228,7 +263,9 @@ def test_name_description_approval_and_tenant_can_be_given(house: House) -> None
         approval="ask",
         tenant_id=tenant,
     )
-    found = house.rows("select description, approval, tenant_id from aos_skills.skill where name = %s", skill)
+    found = house.rows(
+        "select description, approval, tenant_id from aos_skills.skill where name = %s", skill
+    )
     assert found == [("As I say.", "ask", tenant)]
 
 
@@ -236,7 +273,8 @@ def test_the_kernel_fills_in_the_context_and_models_do_not_see_it(house: House) 
     agent = house.agent()
     skill = house.function_skill(
         agent,
-        "f(context_tenant_id uuid, a int, context_conversation_id uuid, context_turn_id uuid default null)"
+        "f(context_tenant_id uuid, a int, context_conversation_id"
+        " uuid, context_turn_id uuid default null)"
         " returns text language sql return context_tenant_id::text || ' ' ||"
         " context_conversation_id::text || ' ' || context_turn_id::text || ' ' || a::text",
     )
@@ -274,7 +312,9 @@ def test_registering_again_renews_the_skill_and_keeps_its_identity(house: House)
 def test_a_tenants_registration_leaves_the_shared_skill_alone(house: House) -> None:
     tenant = house.tenant()
     first = house.function_skill(None, "f() returns int language sql return 1")
-    second = house.function_skill(None, "f() returns int language sql return 2", name=first, tenant_id=tenant)
+    second = house.function_skill(
+        None, "f() returns int language sql return 2", name=first, tenant_id=tenant
+    )
     assert second == first
     found = house.rows(
         "select tenant_id is null from aos_skills.skill where name = %s order by 1", first
@@ -286,7 +326,10 @@ def test_overloads_are_skills_of_their_own_under_different_names(house: House) -
     agent = house.agent()
     house.rows("create function public.twice(v int) returns int language sql return v * 2")
     house.rows("create function public.twice(v text) returns text language sql return v || v")
-    for signature, name in (("public.twice(int)", "twice_number"), ("public.twice(text)", "twice_text")):
+    for signature, name in (
+        ("public.twice(int)", "twice_number"),
+        ("public.twice(text)", "twice_text"),
+    ):
         oid = house.one("select %s::regprocedure::oid", signature)
         house.call("aos_skills.register_function", oid, name=name, description="Doubles.")
         house.call("aos_agent.grant_skill", agent.name, name)
@@ -349,6 +392,8 @@ def test_it_warns_of_a_function_that_would_not_find_its_tables(house: House) -> 
     house.function_skill(None, "f() returns int language sql as 'select 1'")
     assert len(warnings) == 1
     assert "has no search_path of its own" in warnings[0]
-    house.function_skill(None, "f() returns int language sql set search_path = public as 'select 1'")
+    house.function_skill(
+        None, "f() returns int language sql set search_path = public as 'select 1'"
+    )
     house.function_skill(None, "f() returns int language sql return 1")
     assert len(warnings) == 1

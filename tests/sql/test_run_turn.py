@@ -21,7 +21,9 @@ def test_the_payload_has_what_a_worker_needs_to_call_the_model(house: House) -> 
         params={"temperature": 0.2, "history_turns": 3},
     )
     agent = house.agent(tenant, persona)
-    skill = house.skill(agent, description="Finds things.", parameters={"type": "object", "properties": {}})
+    skill = house.skill(
+        agent, description="Finds things.", parameters={"type": "object", "properties": {}}
+    )
     turn = house.turn(agent, "hello")
     assert house.run(turn) == {
         "status": "awaiting_model",
@@ -35,7 +37,8 @@ def test_the_payload_has_what_a_worker_needs_to_call_the_model(house: House) -> 
                 "parameters": {"type": "object", "properties": {}},
             }
         ],
-        "system_prompt": "Be brief.\n\nYour traits:\n- tone: friendly\n\nYour rules:\n- Answer in Korean.",
+        "system_prompt": "Be brief.\n\nYour traits:\n- tone: friendly\n\nYour"
+        " rules:\n- Answer in Korean.",
         "model": "gpt-4o",
         "provider": "openai",
         "params": {"temperature": 0.2},

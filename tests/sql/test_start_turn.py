@@ -17,7 +17,9 @@ def test_a_turn_takes_the_messages_that_no_turn_has_answered(house: House) -> No
     house.say(conversation, "first")
     house.say(conversation, "second")
     turn = house.start(conversation)
-    taken = house.rows("select content from aos_agent.message where run_id = %s order by message_no", turn)
+    taken = house.rows(
+        "select content from aos_agent.message where run_id = %s order by message_no", turn
+    )
     assert taken == [("first",), ("second",)]
 
 
@@ -73,7 +75,9 @@ def test_it_refuses_a_conversation_without_a_new_message(house: House) -> None:
     house.finish(house.start(conversation))
     with house.refused("OS003", "no new message"):
         house.start(conversation)
-    assert house.one("select count(*) from aos_core.run where conversation_id = %s", conversation) == 1
+    assert (
+        house.one("select count(*) from aos_core.run where conversation_id = %s", conversation) == 1
+    )
 
 
 def test_it_refuses_an_unknown_conversation(house: House) -> None:
@@ -124,11 +128,15 @@ def test_a_provider_that_wants_no_key_is_called_by_the_database(house: House) ->
     tenant = house.tenant()
     persona = house.persona(tenant, model_id=house.model("qwen2.5-coder-1.5b"))
     turn = house.turn(house.agent(tenant, persona, runner="auto"))
-    found = house.rows("select runner, status, waiting_reason from aos_core.run where run_id = %s", turn)
+    found = house.rows(
+        "select runner, status, waiting_reason from aos_core.run where run_id = %s", turn
+    )
     assert found == [("database", "queued", None)]
 
 
-@pytest.mark.parametrize(("runner", "status"), [("database", "queued"), ("external", "awaiting_model")])
+@pytest.mark.parametrize(
+    ("runner", "status"), [("database", "queued"), ("external", "awaiting_model")]
+)
 def test_the_agent_says_who_drives(house: House, runner: str, status: str) -> None:
     turn = house.turn(house.agent(runner=runner))
     found = house.rows("select runner, status from aos_core.run where run_id = %s", turn)
@@ -165,4 +173,6 @@ def test_a_second_caller_waits_and_then_finds_the_turn_of_the_first(
 
     assert [error.sqlstate for error in errors] == ["OS003"]
     assert str(turn) in str(errors[0])
-    assert house.one("select count(*) from aos_core.run where conversation_id = %s", conversation) == 1
+    assert (
+        house.one("select count(*) from aos_core.run where conversation_id = %s", conversation) == 1
+    )

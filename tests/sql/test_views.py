@@ -95,7 +95,9 @@ def test_the_event_log_says_who_did_what_and_never_what_was_said(house: House) -
         "approval_decided",
         "turn_completed",
     ]
-    log = house.one("select jsonb_agg(to_jsonb(e))::text from aos_core.event_log e where run_id = %s", turn)
+    log = house.one(
+        "select jsonb_agg(to_jsonb(e))::text from aos_core.event_log e where run_id = %s", turn
+    )
     assert "secret" not in log
     [[actors, tenants]] = house.rows(
         "select array_agg(distinct actor::text), array_agg(distinct tenant_id)"
