@@ -1,0 +1,24 @@
+"""docs/reference.md is what the database says of itself; ``scripts/build_reference`` rewrites it."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from docs.reference import page
+
+from cluster import CHECKOUT
+
+PAGE = CHECKOUT / "docs/reference.md"
+
+
+def test_the_reference_is_current(
+    connection: psycopg.Connection, request: pytest.FixtureRequest
+) -> None:
+    written = page(connection)
+    if request.config.getoption("--write-snapshot"):
+        PAGE.write_text(written, encoding="utf-8")
+    assert PAGE.read_text(encoding="utf-8").splitlines() == written.splitlines()
+
+
+def test_every_object_of_the_reference_has_a_comment(connection: psycopg.Connection) -> None:
+    assert "\nNone\n" not in page(connection)
