@@ -1,5 +1,8 @@
 \echo Use "CREATE EXTENSION pgagentos CASCADE" to load this file. \quit
 
+-- Names in this script mean PostgreSQL's own objects, whatever else is in the database.
+set local search_path = pg_catalog, pg_temp;
+
 -- The script refuses to build on a schema that somebody else made: CREATE SCHEMA without IF NOT EXISTS.
 create schema aos_auth;
 create schema aos_meta;

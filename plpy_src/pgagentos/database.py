@@ -37,7 +37,9 @@ class Database(Protocol):
     A cancel or a shutdown that arrives in any method raises :class:`~.net.wait.Interrupted`.
     """
 
-    interrupts: Interrupts
+    @property
+    def interrupts(self) -> Interrupts:
+        """Where an order to stop arrives."""
 
     def rows(self, sql: str, *params: Any) -> list[Row]:
         """Run one statement; parameters are written ``$1::type``.

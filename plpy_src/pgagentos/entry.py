@@ -59,7 +59,7 @@ def _argument_error(session: _Session, schema: str, arguments: str) -> str | Non
 def _check_installation(session: _Session) -> list[tuple[str, str, str, str | None]]:
     from .installation import check
 
-    return check(session.database, session.carrier)
+    return check(session.database)
 
 
 #: Name in SQL -> function. A contract test compares the names with the bodies of the functions.

@@ -4,8 +4,9 @@
   x InvalidInput            OS001  an argument cannot be used as it is
   x NotFound                OS002  the row that was named is not there (or not visible)
   x Conflict                OS003  the row is not in a state that allows this
+  x Busy                    OS004  another session drives a turn of this conversation (raised in SQL)
   + ProviderError           OS1xx  a model provider did not give a usable answer (see its kinds)
-  x SkillError              OS201  a skill raised; its savepoint was rolled back
+  x (no exception)          OS112-OS114  a turn ended without an answer (see TURN_FAILURES)
   x InstallationError       OS901  a part of the installation is missing
 
 Two more groups have no class: OS004, which SQL raises, and OS112 to OS114, which are written to the
@@ -16,6 +17,8 @@ and A-H belong to the SQL standard, so no standard class can ever collide with i
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 
 class AgentOSError(Exception):
@@ -54,12 +57,6 @@ class Conflict(AgentOSError):
     sqlstate = "OS003"
 
 
-class SkillError(AgentOSError):
-    """A skill raised; what it had done was rolled back to its savepoint."""
-
-    sqlstate = "OS201"
-
-
 class InstallationError(AgentOSError):
     """A part of the installation is missing or does not fit."""
 
@@ -79,7 +76,7 @@ class ProviderError(AgentOSError):
     """
 
     #: kind -> (SQLSTATE, is a retry of the same request worth it)
-    KINDS = {
+    KINDS: ClassVar[dict[str, tuple[str, bool]]] = {
         "authentication": ("OS101", False),  # 401, 403, missing key
         "billing": ("OS102", False),  # 402, insufficient_quota
         "not_found": ("OS103", False),  # 404: unknown model or path
@@ -111,3 +108,13 @@ class ProviderError(AgentOSError):
         self.retry_after = retry_after
         self.code = code
         self.provider = provider
+
+
+#: Why a turn can end as ``failed`` without an error of a provider: kind -> SQLSTATE. Nothing is
+#: raised then; the turn's row says it.
+TURN_FAILURES = {
+    "length": "OS112",  # the reply was cut off before its first word
+    "content_filter": "OS113",  # the provider or the model refused
+    "iteration_limit": "OS114",  # the model still wants tools after its last call
+    "token_limit": "OS114",  # agent.max_turn_tokens is used up
+}

@@ -6,7 +6,6 @@ import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-from .carrier import Carrier
 from .database import Database
 from .errors import ProviderError
 from .net.client import Client
@@ -26,20 +25,19 @@ PACKAGES = {
 }
 
 
-def check(database: Database, carrier: Carrier) -> list[Finding]:
+def check(database: Database) -> list[Finding]:
     """Look at every part of the installation.
 
     Returns:
         ``(component, status, detail, hint)`` each; status is ``ok``, ``missing`` or ``unreachable``.
     """
     findings: list[Finding] = [("python", "ok", sys.version.split()[0], None)]
-    for extension in statements.extensions(database):
-        findings.append(_extension(extension["name"], extension["version"]))
+    findings.extend(_extension(e["name"], e["version"]) for e in statements.extensions(database))
     findings.extend(_package(name, use) for name, use in PACKAGES.items())
-    for provider in statements.providers(database):
-        findings.append(
-            _provider(database, provider["provider"], provider["base_url"], provider["api_key_env"])
-        )
+    findings.extend(
+        _provider(database, p["provider"], p["base_url"], p["api_key_env"])
+        for p in statements.providers(database)
+    )
     return findings
 
 

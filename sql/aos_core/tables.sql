@@ -168,15 +168,22 @@ create table aos_core.session_memory (
     conversation_id uuid not null,
     key text not null,
     content text not null,
-    embedding vector,
     embedding_model text,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint session_memory_pkey primary key (memory_id, tenant_id),
     constraint session_memory_key_is_unique_in_its_conversation unique (conversation_id, key, tenant_id),
-    constraint session_memory_key_is_not_empty check (key <> ''),
-    constraint embeddings_name_their_model check ((embedding is null) = (embedding_model is null))
+    constraint session_memory_key_is_not_empty check (key <> '')
 );
+-- pgvector lives in the schema that its CREATE EXTENSION chose.
+do $$
+begin
+    execute (select format('alter table aos_core.session_memory add column embedding %I.vector', n.nspname)
+               from pg_extension as e join pg_namespace as n on n.oid = e.extnamespace where e.extname = 'vector');
+end
+$$;
+alter table aos_core.session_memory
+    add constraint embeddings_name_their_model check ((embedding is null) = (embedding_model is null));
 comment on table aos_core.session_memory is 'What an agent chose to remember in a conversation.';
 comment on column aos_core.session_memory.embedding is 'The content as a vector, when an embedding model is set.';
 

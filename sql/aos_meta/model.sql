@@ -28,11 +28,18 @@ $$;
 comment on function aos_meta.has_api_key(text) is
     'True when the database has what it takes to call this provider: it wants no key, or its key is in the server''s environment. Nothing is called.';
 
-create function aos_meta.embed(content text, input_type text default 'query') returns vector
+-- pgvector lives in the schema that its CREATE EXTENSION chose.
+do $do$
+begin
+    execute (select format($create$
+create function aos_meta.embed(content text, input_type text default 'query') returns %I.vector
     language plpython3u volatile set search_path = pg_catalog, pg_temp
 as $$
 if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
 return GD['pgagentos'](plpy, 'meta.embed', content, input_type)
 $$;
+$create$, n.nspname) from pg_extension as e join pg_namespace as n on n.oid = e.extnamespace where e.extname = 'vector');
+end
+$do$;
 comment on function aos_meta.embed(text, text) is
     'The content as a vector, by the model that the setting embedding_model names. input_type: query or passage.';

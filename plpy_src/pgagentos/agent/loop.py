@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..database import Database
-from ..errors import ProviderError
+from ..errors import TURN_FAILURES, ProviderError
 from ..net.wait import Steps
 from ..providers.base import ChatReply, Message, ToolCall
 from ..providers.history import call_ids_of, result_id_of
@@ -137,14 +137,14 @@ def _shortcoming(reply: ChatReply) -> dict[str, Any] | None:
     """What is to be known about a reply that is not whole."""
     if reply.finish_reason == "length":
         return {
-            "sqlstate": "OS112",
+            "sqlstate": TURN_FAILURES["length"],
             "kind": "length",
             "message": "the reply was cut off at its token limit",
             "hint": "Raise max_output_tokens in the persona's params.",
         }
     if reply.finish_reason == "content_filter" or reply.refusal:
         return {
-            "sqlstate": "OS113",
+            "sqlstate": TURN_FAILURES["content_filter"],
             "kind": "content_filter",
             "message": "the provider or the model refused to answer",
             "hint": "See the step's vendor column for the provider's reason.",
@@ -165,9 +165,7 @@ def _take_call(
         decided = turns.decide_tool_call(database, turn.agent_id, call.name, given)
         skill_id = decided["skill_id"]
         if decided["decision"] == "run":
-            status, content = tool_call.run(
-                database, turn, decided["function_name"], given
-            )
+            status, content = tool_call.run(database, turn, decided["function_name"], given)
         elif decided["decision"] in ("awaiting_approval", "awaiting_result"):
             status, content = decided["decision"], None
         else:
@@ -239,13 +237,15 @@ def _result(turn: Turn, call_id: str, status: str, content: str) -> dict[str, An
 
 def _with_own_ids(turn: Turn, calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:
     """Give a call whose id was used before in this turn an id of its own."""
-    named = []
+    named: list[ToolCall] = []
     for call in calls:
         call_id = call.call_id
         while call_id in turn.call_ids:
             call_id = f"{call.call_id}_{turn.steps + len(named) + 1}"
         turn.call_ids.add(call_id)
-        named.append(call if call_id == call.call_id else ToolCall(call_id, call.name, call.arguments))
+        named.append(
+            call if call_id == call.call_id else ToolCall(call_id, call.name, call.arguments)
+        )
     return tuple(named)
 
 
@@ -285,10 +285,9 @@ def _error_value(error: ProviderError) -> dict[str, Any]:
 
 
 def _fail(database: Database, turn: Turn, kind: str, message: str, hint: str) -> None:
-    sqlstate = {"length": "OS112", "content_filter": "OS113"}.get(kind, "OS114")
     turns.record(
         database,
         turn,
         "failed",
-        error={"sqlstate": sqlstate, "kind": kind, "message": message, "hint": hint},
+        error={"sqlstate": TURN_FAILURES[kind], "kind": kind, "message": message, "hint": hint},
     )

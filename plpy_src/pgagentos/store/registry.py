@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 from ..database import Database
@@ -31,8 +32,8 @@ def embedding_model(database: Database) -> tuple[str, Endpoint]:
         its name on the wire and where to call it.
     """
     rows = database.rows(
-        "select coalesce(m.wire_name, m.model_name) as name, p.provider, coalesce(m.driver, p.driver) as driver,"
-        " p.base_url, p.api_key_env, (p.options || m.options)::text as options"
+        "select coalesce(m.wire_name, m.model_name) as name, p.provider,"
+        " coalesce(m.driver, p.driver) as driver, p.base_url, p.api_key_env, (p.options || m.options)::text as options"
         " from aos_meta.setting as s"
         " join aos_meta.llm_model_registry as m on m.model_name = s.value #>> '{}'"
         " join aos_meta.provider as p on p.provider = m.provider"
@@ -44,13 +45,11 @@ def embedding_model(database: Database) -> tuple[str, Endpoint]:
             hint="UPDATE aos_meta.setting SET value = to_jsonb('multilingual-e5-small'::text)"
             " WHERE name = 'embedding_model', with the name of a registered embedding model.",
         )
-    import json
-
     row = rows[0]
     return row["name"], Endpoint(
         provider=row["provider"],
         driver=row["driver"],
         base_url=row["base_url"],
-        api_key=os.environ.get(row["api_key_env"]) if row["api_key_env"] else None,
+        api_key=(os.environ.get(row["api_key_env"]) or None) if row["api_key_env"] else None,
         options=json.loads(row["options"]),
     )

@@ -28,7 +28,9 @@ def call_function(database: Database, turn: Turn, function_name: str, arguments:
     invocation = _invocations.get(key)
     if invocation is None:
         rows = database.rows(
-            "select aos_skills._invocation($1::text, $2::text[]) as invocation", key[0], list(key[1])
+            "select aos_skills._invocation($1::text, $2::text[]) as invocation",
+            function_name,
+            list(key[1]),
         )
         invocation = _invocations[key] = str(rows[0]["invocation"])
     try:

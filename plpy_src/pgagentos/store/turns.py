@@ -94,9 +94,7 @@ def load(database: Database, run_id: str, *, is_uncommitted: bool = False) -> Tu
         ),
         call_ids={s["call_id"] for s in steps if s["call_id"] is not None},
         open_calls=tuple(
-            OpenCall(
-                s["step_no"], s["status"], s["call_id"], s["tool_name"], dumps(s["arguments"])
-            )
+            OpenCall(s["step_no"], s["status"], s["call_id"], s["tool_name"], dumps(s["arguments"]))
             for s in steps
             if s["is_open"]
         ),
@@ -118,7 +116,7 @@ def _model(row: Mapping[str, Any]) -> Model:
             provider=row["provider"],
             driver=row["driver"],
             base_url=row["base_url"],
-            api_key=os.environ.get(row["api_key_env"]) if row["api_key_env"] else None,
+            api_key=(os.environ.get(row["api_key_env"]) or None) if row["api_key_env"] else None,
             options=options,
         ),
         carrier=row["carrier"],
