@@ -32,7 +32,8 @@ _PART = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 _NOTE = re.compile(
-    r"(?P<verb>new database|the model calls|the model says|fill in|unseen:|not run:)\s*(?P<rest>.*)",
+    r"(?P<verb>new database|the model calls|the model says|fill in|unseen:|not run:)"
+    r"\s*(?P<rest>.*)",
     re.DOTALL,
 )
 
@@ -76,7 +77,11 @@ def prose(path: Path) -> str:
 
 
 def played(path: Path) -> list[tuple[str, str, dict[str, object]]]:
-    """Return what the model of a document does: ``("says", text, {})`` or ``("calls", name, arguments)``."""
+    """Return what the model of a document does, act by act.
+
+    Returns:
+        ``("says", text, {})`` or ``("calls", name, arguments)`` each.
+    """
     acts: list[tuple[str, str, dict[str, object]]] = []
     for part in parts(path):
         if isinstance(part, Note) and part.verb == "the model says":

@@ -15,26 +15,30 @@ _SCHEMAS = """
 select n.nspname, obj_description(n.oid, 'pg_namespace')
   from pg_namespace as n
  where n.nspname like 'aos\\_%'
- order by array_position('{aos_auth,aos_meta,aos_persona,aos_skills,aos_core,aos_agent}', n.nspname::text), n.nspname
+ order by array_position(
+        '{aos_auth,aos_meta,aos_persona,aos_skills,aos_core,aos_agent}', n.nspname::text), n.nspname
 """
 _RELATIONS = """
-select c.oid, c.relname, case c.relkind when 'v' then 'view' else 'table' end, obj_description(c.oid, 'pg_class')
+select c.oid, c.relname, case c.relkind when 'v' then 'view' else 'table' end,
+       obj_description(c.oid, 'pg_class')
   from pg_class as c
  where c.relnamespace = %s::regnamespace and c.relkind in ('r', 'v', 'p')
  order by c.relkind, c.relname collate "C"
 """
 _COLUMNS = """
-select a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, pg_get_expr(d.adbin, d.adrelid),
-       col_description(a.attrelid, a.attnum)
+select a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+       pg_get_expr(d.adbin, d.adrelid), col_description(a.attrelid, a.attnum)
   from pg_attribute as a
   left join pg_attrdef as d on d.adrelid = a.attrelid and d.adnum = a.attnum
  where a.attrelid = %s and a.attnum > 0 and not a.attisdropped
  order by a.attnum
 """
 _FUNCTIONS = """
-select p.proname, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid), obj_description(p.oid, 'pg_proc')
+select p.proname, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid),
+       obj_description(p.oid, 'pg_proc')
   from pg_proc as p
- where p.pronamespace = %s::regnamespace and left(p.proname, 1) <> '_' and p.prorettype <> 'trigger'::regtype
+ where p.pronamespace = %s::regnamespace and left(p.proname, 1) <> '_'
+   and p.prorettype <> 'trigger'::regtype
  order by p.proname collate "C", 2
 """
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 
-from docs.pages import prose
-
 from cluster import CHECKOUT
+from docs.pages import prose
 from pgagentos.errors import AgentOSError, ProviderError
 
 PAGE = CHECKOUT / "docs/errors.md"

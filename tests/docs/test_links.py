@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from docs.pages import PAGES, name, prose
 
 _LINK = re.compile(r"\]\(([^)\s]+)\)")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 
-from docs.pages import PAGES, name
-
 from cluster import CHECKOUT
+from docs.pages import PAGES, name
 
 PAGE = CHECKOUT / "docs/providers.md"
 #: The kernel's own Python; the local model server reads options of requests, not of providers.
@@ -40,4 +39,5 @@ def test_the_page_of_models_explains_the_capabilities_of_the_presets() -> None:
     presets = (CHECKOUT / "sql/aos_meta/presets.sql").read_text(encoding="utf-8")
     used = set(re.findall(r'"(\w+)":', " ".join(re.findall(r"'(\{\"tools\".*?\})'", presets))))
     text = page.read_text(encoding="utf-8")
-    assert used and not {key for key in used if f"`{key}`" not in text}
+    assert used
+    assert not {key for key in used if f"`{key}`" not in text}

@@ -1,12 +1,12 @@
-"""docs/reference.md is what the database says of itself; ``scripts/build_reference`` rewrites it."""
+"""docs/reference.md is what the database says of itself (``scripts/build_reference``)."""
 
 from __future__ import annotations
 
 import psycopg
 import pytest
-from docs.reference import page
 
 from cluster import CHECKOUT
+from docs.reference import page
 
 PAGE = CHECKOUT / "docs/reference.md"
 

@@ -8,11 +8,11 @@ import re
 from pathlib import Path
 
 import pytest
+
+from cluster import CHECKOUT, TEMPLATE, Cluster
 from docs.pages import PAGES, Block, Note, name, parts, played
 from docs.session import Reader, is_new_database, play
 from servers.scripted_provider import Script, ScriptedProvider, scripted_provider
-
-from cluster import CHECKOUT, TEMPLATE, Cluster
 
 __all__ = ["scripted_provider"]  # a fixture
 

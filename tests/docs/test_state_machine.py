@@ -6,9 +6,9 @@ import re
 
 import psycopg
 import pytest
-from docs.pages import Block, parts
 
 from cluster import CHECKOUT
+from docs.pages import Block, parts
 
 PAGE = CHECKOUT / "docs/state_machine.md"
 
