@@ -19,8 +19,9 @@ SETUP = (
     create function public.lookup_order(order_id integer) returns json language plpgsql stable
     as $$
     begin  -- PL/pgSQL keeps the plan, as the other contestants' prepared statements do
-        return (select json_build_object('order_id', o.id, 'customer', o.customer, 'status', o.status,
-                                         'total', o.total::text, 'placed_at', o.placed_at::text)
+        return (select json_build_object(
+                    'order_id', o.id, 'customer', o.customer, 'status', o.status,
+                    'total', o.total::text, 'placed_at', o.placed_at::text)
                 from public.orders o where o.id = order_id);
     end
     $$

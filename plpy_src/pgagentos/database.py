@@ -1,4 +1,4 @@
-"""The database as the kernel sees it: one protocol, so that no other module knows which driver is below.
+"""The database as the kernel sees it: no other module knows which driver is below.
 
 ``gateways/plpy.py`` implements it inside a backend.
 """

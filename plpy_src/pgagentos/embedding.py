@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+
 from .carrier import Carrier
 from .database import Database
 from .errors import InvalidInput, ProviderError
-from .net.message import HttpRequest, Limits
-from .net.wait import run
-from .providers.wire import dumps, error_object, parse_object, raise_for_status
+from .net.message import HttpRequest, HttpResponse, Limits
+from .net.wait import Steps, run, sleep
+from .providers.base import Endpoint
+from .providers.openai_options import read_error
+from .providers.patience import patience
+from .providers.wire import dumps, parse_object
 from .store.registry import embedding_model
+
+#: Seconds that one request may take, where the provider's options do not say otherwise.
+TIMEOUT_SECONDS = 60.0
 
 
 def embed(database: Database, carrier: Carrier, content: str, input_type: str) -> str:
@@ -16,7 +24,7 @@ def embed(database: Database, carrier: Carrier, content: str, input_type: str) -
 
     Args:
         content: the text.
-        input_type: ``query`` or ``passage``; models that tell them apart are told, others ignore it.
+        input_type: ``query`` or ``passage``; only models that tell them apart are told.
 
     Returns:
         the vector as pgvector reads it: ``[0.1,-0.2,...]``.
@@ -39,15 +47,28 @@ def embed(database: Database, carrier: Carrier, content: str, input_type: str) -
     request = HttpRequest(
         "POST", f"{endpoint.base_url}/embeddings", tuple(headers), dumps(body).encode()
     )
-    response = run(
-        carrier.exchange(request, endpoint, "wire", Limits(total_seconds=60.0)),
-        database.interrupts,
-    )
+    return run(_ask(carrier, request, endpoint), database.interrupts)
+
+
+def _ask(carrier: Carrier, request: HttpRequest, endpoint: Endpoint) -> Steps[str]:
+    """Send the request until it is answered or given up."""
+    limits = Limits(total_seconds=float(endpoint.options.get("timeout_seconds", TIMEOUT_SECONDS)))
+    for attempt in itertools.count(1):
+        try:
+            response = yield from carrier.exchange(request, endpoint, "wire", limits)
+            return _read(response, endpoint)
+        except ProviderError as error:
+            seconds = patience(error, attempt)
+            if seconds is None:
+                raise
+            yield from sleep(seconds)
+    raise AssertionError("unreachable: patience ends")
+
+
+def _read(response: HttpResponse, endpoint: Endpoint) -> str:
+    """Take the vector out of a response."""
     if not 200 <= response.status < 300:
-        error = error_object(response)
-        raise_for_status(
-            response, endpoint.provider, message=error.get("message"), code=error.get("code")
-        )
+        read_error(response, endpoint)
     try:
         vector = parse_object(response, endpoint.provider)["data"][0]["embedding"]
         return "[" + ",".join(str(float(x)) for x in vector) + "]"
@@ -55,5 +76,6 @@ def embed(database: Database, carrier: Carrier, content: str, input_type: str) -
         raise ProviderError(
             "malformed_response",
             f"provider {endpoint.provider} answered without a vector",
+            status=response.status,
             provider=endpoint.provider,
         ) from None

@@ -1,4 +1,4 @@
-"""The border to SQL: everything that SQL may call, and the only place where errors become SQLSTATEs.
+"""The border to SQL: what SQL may call, and the only place where errors become SQLSTATEs.
 
 A PL/Python function calls :func:`call` with its own ``plpy`` and the name of an entry point.
 """

@@ -4,7 +4,7 @@
   x InvalidInput            OS001  an argument cannot be used as it is
   x NotFound                OS002  the row that was named is not there (or not visible)
   x Conflict                OS003  the row is not in a state that allows this
-  x Busy                    OS004  another session drives a turn of this conversation (raised in SQL)
+  x (raised in SQL)         OS004  another session drives a turn of this conversation
   + ProviderError           OS1xx  a model provider did not give a usable answer (see its kinds)
   x (no exception)          OS112-OS114  a turn ended without an answer (see TURN_FAILURES)
   x InstallationError       OS901  a part of the installation is missing

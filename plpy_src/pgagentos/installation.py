@@ -29,7 +29,7 @@ def check(database: Database) -> list[Finding]:
     """Look at every part of the installation.
 
     Returns:
-        ``(component, status, detail, hint)`` each; status is ``ok``, ``missing`` or ``unreachable``.
+        ``(component, status, detail, hint)`` each; status: ok, missing, unreachable.
     """
     findings: list[Finding] = [("python", "ok", sys.version.split()[0], None)]
     findings.extend(_extension(e["name"], e["version"]) for e in statements.extensions(database))
@@ -45,7 +45,8 @@ def _extension(name: str, installed: str | None) -> Finding:
     if installed is not None:
         return f"extension {name}", "ok", installed, None
     hint = (
-        "Only for SQL on a timetable: add pg_cron to shared_preload_libraries, restart, CREATE EXTENSION pg_cron."
+        "Only for SQL on a timetable: add pg_cron to shared_preload_libraries, restart,"
+        " CREATE EXTENSION pg_cron."
         if name == "pg_cron"
         else f"CREATE EXTENSION {name};"
     )
@@ -68,7 +69,8 @@ def _provider(database: Database, name: str, base_url: str, variable: str | None
             component,
             "missing",
             f"{variable} is not in the server's environment",
-            f"Set {variable} for the server and restart it, or drive agents of this provider from outside.",
+            f"Set {variable} for the server and restart it, or drive agents of this provider"
+            " from outside.",
         )
     # A provider without a key is a server of one's own: whether it is up costs nobody anything.
     try:

@@ -1,4 +1,4 @@
-"""The driver behind ``SELECT aos_agent.run_turn(...)`` and ``ask``: a whole turn in one transaction."""
+"""The driver behind ``SELECT aos_agent.run_turn(...)``: a whole turn in one transaction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def run_turn(database: Database, carrier: Carrier, run_id: str, nowait: bool) ->
         nowait: fail at once when another session drives a turn of this conversation.
 
     Returns:
-        JSON text: the answer, or what the turn waits for. A finished turn returns its stored answer.
+        JSON text: the answer, or what the turn waits for. A finished turn returns its stored
+        answer.
 
     Raises:
         DatabaseError: for example ``OS002`` no such turn, ``OS004`` the conversation is busy.

@@ -1,7 +1,7 @@
 """Plan, perform, record: the loop that all drivers share.
 
-:func:`advance` is a generator: it yields what it waits for. ``SELECT aos_agent.run_turn`` drives one
-to its end; a queue worker drives hundreds.
+:func:`advance` is a generator: it yields what it waits for. ``SELECT aos_agent.run_turn`` drives
+one to its end; a queue worker drives hundreds.
 """
 
 from __future__ import annotations
@@ -162,12 +162,12 @@ def _take_call(
     if reply.finish_reason == "length":
         status, content = "failed", CUT_OFF
     else:
-        decided = turns.decide_tool_call(database, turn.agent_id, call.name, given)
+        decided = _decide(database, turn, call.name, given)
         skill_id = decided["skill_id"]
         if decided["decision"] == "run":
             status, content = tool_call.run(database, turn, decided["function_name"], given)
-        elif decided["decision"] in ("awaiting_approval", "awaiting_result"):
-            status, content = decided["decision"], None
+        elif decided["decision"] == "awaiting_approval":
+            status, content = "awaiting_approval", None
         else:
             status = "rejected" if decided["decision"] == "denied" else "failed"
             content = decided["reason"]
@@ -188,14 +188,21 @@ def _take_call(
     turn.new_steps.append(step)
 
 
+def _decide(database: Database, turn: Turn, tool_name: str, arguments: str) -> Mapping[str, Any]:
+    """What is to happen to a call; a skill that only an outside worker could run was not offered."""
+    decided = turns.decide_tool_call(database, turn.agent_id, tool_name, arguments)
+    if decided["decision"].startswith("awaiting_") and decided["function_name"] is None:
+        reason = f"There is no tool {tool_name}. Use only the tools that are offered."
+        return {**decided, "decision": "unknown_tool", "reason": reason}
+    return decided
+
+
 def _run_approved_calls(database: Database, turn: Turn) -> None:
     """Run the calls that a person has approved since."""
     for open_call in turn.open_calls:
         if open_call.status != "approved":
             continue
-        decided = turns.decide_tool_call(
-            database, turn.agent_id, open_call.tool_name, open_call.arguments
-        )
+        decided = _decide(database, turn, open_call.tool_name, open_call.arguments)
         if decided["decision"] in ("run", "awaiting_approval"):
             status, content = tool_call.run(
                 database, turn, decided["function_name"], open_call.arguments

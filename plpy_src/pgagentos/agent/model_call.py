@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -11,16 +10,10 @@ from ..errors import InvalidInput, ProviderError
 from ..net.message import HttpRequest, HttpResponse, Limits
 from ..net.wait import Steps, sleep
 from ..providers.base import ChatReply, ChatRequest, Endpoint, Message, Usage
+from ..providers.patience import patience
 from ..providers.registry import driver
 from ..providers.wire import dumps
 from .turn import Model, Turn
-
-#: Requests for one model before the next model is tried.
-MAX_ATTEMPTS = 3
-#: Seconds before the second attempt; doubled for each further one, with jitter.
-FIRST_BACKOFF = 0.5
-#: A provider that asks for more patience than this is taken at its word: no further attempt.
-MAX_RETRY_AFTER = 60.0
 
 Exchange = Callable[[HttpRequest, Endpoint, str, Limits], Steps[HttpResponse]]
 
@@ -116,10 +109,10 @@ def _attempts(
                 if len(shorter) < len(request.messages):
                     request = replace(request, messages=shorter)
                     continue
-            patience = error.retry_after if error.retry_after is not None else _backoff(attempt)
-            if not error.is_retryable or attempt >= MAX_ATTEMPTS or patience > MAX_RETRY_AFTER:
+            seconds = patience(error, attempt)
+            if seconds is None:
                 raise NoAnswer(_explained(error, endpoint), model, attempt, spent) from error
-            yield from sleep(patience)
+            yield from sleep(seconds)
             continue
         spent = _plus(spent, reply.usage) if asked_again else reply.usage
         if _is_empty(reply):
@@ -162,11 +155,6 @@ def _is_empty(reply: ChatReply) -> bool:
 
 def _note(text: str) -> Message:
     return Message(dumps({"role": "system", "content": text}))
-
-
-def _backoff(attempt: int) -> float:
-    # Jitter keeps the turns that failed together from coming back together.
-    return float(FIRST_BACKOFF * 2 ** (attempt - 1) * random.uniform(0.75, 1.25))
 
 
 def _newer_half(messages: Sequence[Message]) -> list[Message]:

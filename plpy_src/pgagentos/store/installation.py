@@ -9,7 +9,8 @@ def extensions(database: Database) -> list[Row]:
     """``name`` and ``version`` of the extensions that pgAgentOS uses; version None: not created."""
     return database.rows(
         "select n.name, e.extversion as version"
-        " from unnest(array['pgagentos', 'plpython3u', 'vector', 'pgcrypto', 'pg_cron']) as n (name)"
+        " from unnest(array['pgagentos', 'plpython3u', 'vector', 'pgcrypto', 'pg_cron'])"
+        " as n (name)"
         " left join pg_catalog.pg_extension as e on e.extname = n.name"
     )
 

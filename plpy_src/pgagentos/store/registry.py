@@ -13,7 +13,8 @@ from ..providers.base import Endpoint
 def has_api_key(database: Database, provider: str) -> bool:
     """Whether the provider wants no key, or its key is in the server's environment."""
     rows = database.rows(
-        "select p.api_key_env, p.secret_name from aos_meta.provider as p where p.provider = $1::text",
+        "select p.api_key_env, p.secret_name from aos_meta.provider as p"
+        " where p.provider = $1::text",
         provider,
     )
     if not rows:
@@ -33,7 +34,8 @@ def embedding_model(database: Database) -> tuple[str, Endpoint]:
     """
     rows = database.rows(
         "select coalesce(m.wire_name, m.model_name) as name, p.provider,"
-        " coalesce(m.driver, p.driver) as driver, p.base_url, p.api_key_env, (p.options || m.options)::text as options"
+        " coalesce(m.driver, p.driver) as driver, p.base_url, p.api_key_env,"
+        " (p.options || m.options)::text as options"
         " from aos_meta.setting as s"
         " join aos_meta.llm_model_registry as m on m.model_name = s.value #>> '{}'"
         " join aos_meta.provider as p on p.provider = m.provider"
