@@ -63,7 +63,9 @@ class Scene:
         name, rest = definition.split("(", 1)
         own = f"{name}_{self.name}"
         self.connection.execute(f"create function public.{own}({rest}")
-        self.connection.execute(f"alter function public.{own} set search_path = pg_catalog, pg_temp")
+        self.connection.execute(
+            f"alter function public.{own} set search_path = pg_catalog, pg_temp"
+        )
         self.value(
             "select aos_skills.register_function(p.oid::regprocedure, %s, 'Does what the test wants.',"
             " %s, %s) from pg_proc as p where p.proname = %s",
@@ -155,7 +157,9 @@ class Scene:
         tables = ("aos_core.run", "aos_core.step", "aos_core.event_log", "aos_agent.message")
         return json.dumps(
             [
-                self.rows(f"select to_json(t) as r from {t} as t where tenant_id = %s", self.tenant_id)
+                self.rows(
+                    f"select to_json(t) as r from {t} as t where tenant_id = %s", self.tenant_id
+                )
                 for t in tables
             ]
         )

@@ -13,6 +13,7 @@ from kernel.background import Background, wait_until_blocked
 from kernel.replies import calls, held, says, tool_call
 from kernel.scene import Scene
 
+
 @pytest.fixture
 def other(database: Database) -> Iterator[psycopg.Connection]:
     """A second session."""
@@ -55,7 +56,9 @@ def test_a_second_caller_with_nowait_gets_a_clear_error(
         state_of(other, "run_turn", turn_id, True)
     assert caught.value.sqlstate == "OS004"
     assert "is busy with another turn" in (caught.value.diag.message_primary or "")
-    assert caught.value.diag.message_hint == "Try again later, or call without nowait to wait for it."
+    assert (
+        caught.value.diag.message_hint == "Try again later, or call without nowait to wait for it."
+    )
     scene.play.release()
     assert first.result()["status"] == "completed"
     assert state_of(other, "run_turn", turn_id, True)["answer"] == "from the first"
@@ -118,9 +121,12 @@ def test_an_operator_may_change_agent_persona_and_model_while_a_turn_runs(
     scene.play.arrived(1)
     other.execute("set lock_timeout = '20s'")
     other.execute("update aos_agent.agent set max_model_calls = 3 where name = %s", (scene.name,))
-    other.execute("update aos_persona.persona set rules = '{be brief}' where name = %s", (scene.name,))
     other.execute(
-        "update aos_meta.llm_model_registry set input_price = 3 where model_name = %s", (scene.name,)
+        "update aos_persona.persona set rules = '{be brief}' where name = %s", (scene.name,)
+    )
+    other.execute(
+        "update aos_meta.llm_model_registry set input_price = 3 where model_name = %s",
+        (scene.name,),
     )
     assert not turn.done()
     scene.play.release()
@@ -147,9 +153,7 @@ def test_cancel_turn_stops_a_turn_of_another_session_before_its_next_step(
     # What it did stays recorded, and the conversation goes on.
     assert scene.shape()[0] == "model completed"
     conversation_id = scene.run()["conversation_id"]
-    scene.connection.execute(
-        "select aos_agent.add_user_message(%s, 'go on')", (conversation_id,)
-    )
+    scene.connection.execute("select aos_agent.add_user_message(%s, 'go on')", (conversation_id,))
     scene.says()
     next_turn = scene.value("select aos_agent.start_turn(%s)", conversation_id)
     assert scene.run_turn(next_turn)["answer"] == "never asked for"

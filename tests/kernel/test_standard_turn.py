@@ -12,7 +12,9 @@ from servers.scripted_provider import Script
 from kernel.replies import calls, completion, says, tool_call
 from kernel.scene import Scene, make_scene
 
-PRICE = "price(product text) returns numeric language sql return case product when '사과' then 12.5 end"
+PRICE = (
+    "price(product text) returns numeric language sql return case product when '사과' then 12.5 end"
+)
 
 #: driver, carrier, path of the request
 WIRES = [

@@ -110,8 +110,10 @@ def test_arguments_that_are_not_json_are_kept_and_answered(scene: Scene) -> None
 
 def test_calls_of_a_reply_that_was_cut_off_are_never_run(scene: Scene) -> None:
     scene.connection.execute("create table if not exists public.cut_off (n int)")
-    scene.skill("write(n int) returns int language sql begin atomic"
-                " insert into public.cut_off values (n) returning 1; end")
+    scene.skill(
+        "write(n int) returns int language sql begin atomic"
+        " insert into public.cut_off values (n) returning 1; end"
+    )
     scene.says(
         calls(tool_call("write", {"n": 1}), tool_call("write", '{"n": 12'), finish="length"),
         says("shorter"),
@@ -153,7 +155,9 @@ def test_a_very_long_result_is_cut_before_the_model_reads_it(scene: Scene) -> No
 
 def test_results_of_every_type_reach_the_model_readably(scene: Scene) -> None:
     scene.skill("nothing() returns text language sql return null")
-    scene.skill("pairs() returns table (a int, b text) language sql as $$values (1, 'x'), (2, null)$$")
+    scene.skill(
+        "pairs() returns table (a int, b text) language sql as $$values (1, 'x'), (2, null)$$"
+    )
     scene.skill("document() returns jsonb language sql return jsonb_build_object('k', 1)")
     scene.skill("many() returns setof int language sql as $$select generate_series(1, 200)$$")
     scene.says(
@@ -185,9 +189,7 @@ def test_context_arguments_are_filled_in_and_hidden_from_the_model(scene: Scene)
     scene.says(calls(tool_call("whoami")), says("me"))
     assert scene.ask() == "me"
     run = scene.run()
-    assert scene.tool_results() == [
-        f"{scene.tenant_id} {run['conversation_id']} {run['run_id']}"
-    ]
+    assert scene.tool_results() == [f"{scene.tenant_id} {run['conversation_id']} {run['run_id']}"]
     assert scene.play.bodies()[0]["tools"][0]["function"]["parameters"]["properties"] == {}
 
 

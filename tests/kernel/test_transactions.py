@@ -83,7 +83,9 @@ def test_a_rollback_of_the_caller_leaves_nothing(scene: Scene) -> None:
         assert words(scene.connection) == ["gone"]
     assert words(scene.connection) == []
     for table in ("aos_core.run", "aos_core.step", "aos_core.event_log", "aos_agent.conversation"):
-        assert scene.value(f"select count(*) from {table} where tenant_id = %s", scene.tenant_id) == 0
+        assert (
+            scene.value(f"select count(*) from {table} where tenant_id = %s", scene.tenant_id) == 0
+        )
 
 
 @pytest.mark.usefixtures("written")
@@ -106,9 +108,7 @@ def test_a_savepoint_of_the_caller_can_undo_a_turn(scene: Scene) -> None:
         with scene.connection.transaction(force_rollback=True):
             assert scene.ask() == "undone"
         assert scene.ask() == "kept"
-    answers = scene.rows(
-        "select content from aos_core.steps where tenant_id = %s", scene.tenant_id
-    )
+    answers = scene.rows("select content from aos_core.steps where tenant_id = %s", scene.tenant_id)
     assert answers == [{"content": "kept"}]
 
 
@@ -149,7 +149,9 @@ def test_a_serialization_failure_in_a_tool_reaches_the_caller(scene: Scene, sqls
         scene.ask()
     assert caught.value.sqlstate == sqlstate
     assert len(scene.play.requests()) == 1
-    assert scene.value("select count(*) from aos_core.run where tenant_id = %s", scene.tenant_id) == 0
+    assert (
+        scene.value("select count(*) from aos_core.run where tenant_id = %s", scene.tenant_id) == 0
+    )
 
 
 @pytest.mark.usefixtures("written")
@@ -175,9 +177,7 @@ def test_a_real_conflict_of_repeatable_read_reaches_the_caller(
 @pytest.mark.parametrize(
     "level", [psycopg.IsolationLevel.REPEATABLE_READ, psycopg.IsolationLevel.SERIALIZABLE]
 )
-def test_a_turn_runs_at_every_isolation_level(
-    scene: Scene, level: psycopg.IsolationLevel
-) -> None:
+def test_a_turn_runs_at_every_isolation_level(scene: Scene, level: psycopg.IsolationLevel) -> None:
     scene.skill(WRITE)
     scene.says(calls(tool_call("write", {"word": "isolated"})), says("done"))
     scene.connection.isolation_level = level

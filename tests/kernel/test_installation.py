@@ -1,0 +1,73 @@
+"""``aos_core.check_installation()`` says what is there and what is missing, and calls no model."""
+
+from __future__ import annotations
+
+import sys
+
+import psycopg
+from cluster import Database
+from servers.play_server import Play
+
+from kernel.conftest import API_KEY
+from kernel.replies import says
+from kernel.scene import Scene, make_scene, rows
+
+
+def findings(connection: psycopg.Connection) -> dict[str, tuple[str, str, str | None]]:
+    """Status, detail and hint by component."""
+    return {
+        row["component"]: (row["status"], row["detail"], row["hint"])
+        for row in rows(connection, "select * from aos_core.check_installation()")
+    }
+
+
+def test_what_a_working_installation_consists_of_is_ok(connection: psycopg.Connection) -> None:
+    found = findings(connection)
+    for component in (
+        "python",
+        "extension pgagentos",
+        "extension plpython3u",
+        "extension vector",
+        "extension pgcrypto",
+        "package httptools",
+        "package fastjsonschema",
+        "package openai",
+        "package anthropic",
+    ):
+        status, detail, hint = found[component]
+        assert (status, hint) == ("ok", None), component
+        assert detail
+    assert found["python"][1].startswith(f"{sys.version_info[0]}.")
+
+
+def test_what_is_missing_has_a_hint(connection: psycopg.Connection) -> None:
+    found = findings(connection)
+    assert all(hint for status, _, hint in found.values() if status != "ok")
+    status, _, hint = found["provider openai"]
+    assert status == "missing"
+    assert "OPENAI_API_KEY" in str(hint)
+    assert found["extension pg_cron"][0] in ("ok", "missing")
+
+
+def test_a_server_without_a_key_is_looked_at_and_named(scene: Scene) -> None:
+    scene.says(says("not a model call"))
+    found = findings(scene.connection)[f"provider {scene.name}"]
+    assert found == ("ok", f"{scene.play.url} answers (HTTP 200)", None)
+    (request,) = scene.play.requests()
+    assert request.body == b""
+
+
+def test_a_server_that_is_down_is_unreachable(connection: psycopg.Connection, play: Play) -> None:
+    scene = make_scene(connection, play, base_url="http://127.0.0.1:1/v1")
+    status, detail, hint = findings(connection)[f"provider {scene.name}"]
+    assert status == "unreachable"
+    assert "127.0.0.1:1" in detail
+    assert str(hint).startswith("Start the server at http://127.0.0.1:1/v1")
+
+
+def test_a_key_in_the_environment_is_named_and_never_shown(own_database: Database) -> None:
+    with own_database.connect() as connection:
+        found = findings(connection)
+    assert found["provider openai"] == ("ok", "key in OPENAI_API_KEY", None)
+    assert API_KEY not in str(found)
+    assert found["provider anthropic"][0] == "missing"
