@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from kernel.replies import calls, says, tool_call
 from kernel.scene import Scene
 

@@ -87,7 +87,7 @@ def test_an_unknown_table_is_an_error_that_says_how_to_find_one(house: House) ->
 
 def test_it_shows_only_what_the_caller_may_read(house: House, database: Database) -> None:
     house.rows(
-        "drop role if exists reader; create role reader login;"
+        "drop role if exists reader; create role reader login password 'reader';"
         "grant usage on schema shop, aos_skills to reader;"
         "grant select on shop.totals to reader;"
         "grant execute on function aos_skills.describe_schema(text) to reader"

@@ -6,6 +6,7 @@ one to its end; a queue worker drives hundreds.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..database import Database
@@ -189,7 +190,7 @@ def _take_call(
 
 
 def _decide(database: Database, turn: Turn, tool_name: str, arguments: str) -> Mapping[str, Any]:
-    """What is to happen to a call; a skill that only an outside worker could run was not offered."""
+    """What is to happen to a call; a skill that an outside worker would run was not offered."""
     decided = turns.decide_tool_call(database, turn.agent_id, tool_name, arguments)
     if decided["decision"].startswith("awaiting_") and decided["function_name"] is None:
         reason = f"There is no tool {tool_name}. Use only the tools that are offered."
