@@ -23,7 +23,7 @@ begin
 end
 $$;
 comment on function aos_agent._decide_tool_call(uuid, text, json) is
-    'What is to happen to a call that the model of a turn asks for: run, awaiting_approval, awaiting_result (an outside worker runs it), denied, unknown_tool or invalid_arguments, with the reason in words for the model. All drivers ask here.';
+    'What is to happen to a call that the model of a turn asks for: run, awaiting_approval, awaiting_result (an outside worker runs it), denied, unknown_tool or invalid_arguments, with the reason in words for the model. What happens to a known call is decided by effective_skill.on_call, for all drivers.';
 
 create function aos_agent._tool_message(call_id text, result json, is_error boolean default false) returns text
     language plpgsql immutable set search_path = pg_catalog, pg_temp

@@ -3,7 +3,7 @@ create view aos_agent.turn_context as
            r.input_tokens + r.output_tokens as used_tokens,
            coalesce(a.max_model_calls, (select (s.value #>> '{}')::integer from aos_meta.setting as s where s.name = 'max_model_calls'))
                as max_model_calls,
-           a.max_turn_tokens, v.system_prompt, v.params, m.models, t.tools, h.messages, h.vendors,
+           a.max_turn_tokens, v.system_prompt, v.params, m.models, t.skills, h.messages, h.vendors,
            case when r.model_calls > 0 then
                (select json_agg(json_build_object('step_no', s.step_no, 'status', s.status, 'call_id', s.call_id, 'tool_name', s.tool_name,
                             'arguments', s.arguments, 'is_open', s.finished_at is null) order by s.step_no)
@@ -25,9 +25,10 @@ create view aos_agent.turn_context as
             join aos_meta.provider as d on d.provider = m.provider
            where m.model_id in (v.model_id, v.fallback_model_id)) as m
       cross join lateral (
-          select json_agg(json_build_object('name', e.name, 'description', e.description, 'parameters', e.parameters) order by e.name) as tools
+          select json_agg(json_build_object('name', e.name, 'description', e.description, 'parameters', e.parameters,
+                     'skill_id', e.skill_id, 'function_name', e.function_name, 'on_call', e.on_call) order by e.name) as skills
             from aos_agent.effective_skill as e
-           where e.agent_id = a.agent_id and e.tenant_id = a.tenant_id and e.on_call <> 'denied'
+           where e.agent_id = a.agent_id and e.tenant_id = a.tenant_id
              and (e.implementation <> 'external' or r.runner = 'external')) as t
       -- Whole turns, newest first, as many as fit: a tool result is never parted from its call.
       cross join lateral (
@@ -103,7 +104,10 @@ begin
         return v_state || jsonb_build_object(
             'messages', (select jsonb_agg(m.message::jsonb order by m.no) from unnest(v_context.messages) with ordinality as m (message, no)),
             -- At the last model call of the turn the tools are withheld: the model has to answer with what it has.
-            'tools', case when v_run.model_calls + 1 < v_context.max_model_calls then coalesce(v_context.tools, '[]') else '[]' end,
+            'tools', case when v_run.model_calls + 1 < v_context.max_model_calls then
+                (select coalesce(jsonb_agg(jsonb_build_object('name', t.name, 'description', t.description, 'parameters', t.parameters)), '[]')
+                   from json_to_recordset(v_context.skills) as t (name text, description text, parameters jsonb, on_call text)
+                  where t.on_call <> 'denied') else '[]' end,
             'system_prompt', v_context.system_prompt,
             'model', v_context.models -> 0 ->> 'model_name',
             'provider', v_context.models -> 0 ->> 'provider',

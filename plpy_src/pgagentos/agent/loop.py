@@ -6,7 +6,6 @@ one to its end; a queue worker drives hundreds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from ..database import Database
@@ -163,15 +162,15 @@ def _take_call(
     if reply.finish_reason == "length":
         status, content = "failed", CUT_OFF
     else:
-        decided = _decide(database, turn, call.name, given)
-        skill_id = decided["skill_id"]
-        if decided["decision"] == "run":
-            status, content = tool_call.run(database, turn, decided["function_name"], given)
-        elif decided["decision"] == "awaiting_approval":
+        skill, refusal = tool_call.decide(turn, call.name, given)
+        skill_id = None if skill is None else skill.skill_id
+        if skill is None or refusal is not None:
+            denied = skill is not None and skill.on_call == "denied"
+            status, content = "rejected" if denied else "failed", refusal
+        elif skill.on_call == "awaiting_approval":
             status, content = "awaiting_approval", None
         else:
-            status = "rejected" if decided["decision"] == "denied" else "failed"
-            content = decided["reason"]
+            status, content = tool_call.run(database, turn, skill, given)
     turn.steps += 1
     step: dict[str, Any] = {
         "kind": "tool",
@@ -189,27 +188,16 @@ def _take_call(
     turn.new_steps.append(step)
 
 
-def _decide(database: Database, turn: Turn, tool_name: str, arguments: str) -> Mapping[str, Any]:
-    """What is to happen to a call; a skill that an outside worker would run was not offered."""
-    decided = turns.decide_tool_call(database, turn.agent_id, tool_name, arguments)
-    if decided["decision"].startswith("awaiting_") and decided["function_name"] is None:
-        reason = f"There is no tool {tool_name}. Use only the tools that are offered."
-        return {**decided, "decision": "unknown_tool", "reason": reason}
-    return decided
-
-
 def _run_approved_calls(database: Database, turn: Turn) -> None:
     """Run the calls that a person has approved since."""
     for open_call in turn.open_calls:
         if open_call.status != "approved":
             continue
-        decided = _decide(database, turn, open_call.tool_name, open_call.arguments)
-        if decided["decision"] in ("run", "awaiting_approval"):
-            status, content = tool_call.run(
-                database, turn, decided["function_name"], open_call.arguments
-            )
-        else:  # the skill was changed or taken away since
-            status, content = "failed", decided["reason"]
+        skill, refusal = tool_call.decide(turn, open_call.tool_name, open_call.arguments)
+        if skill is None or refusal is not None:  # it was changed or taken away since
+            status, content = "failed", refusal or ""
+        else:
+            status, content = tool_call.run(database, turn, skill, open_call.arguments)
         turn.closed_steps.append(
             {"step_no": open_call.step_no, "status": status}
             | _result(turn, open_call.call_id, status, content)

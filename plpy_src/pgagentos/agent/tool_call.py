@@ -10,8 +10,9 @@ from typing import Any
 from ..database import Database, DatabaseError
 from ..providers.base import ToolCall
 from ..providers.wire import dumps, parse_arguments
+from ..skills.arguments import argument_error
 from ..store import skills
-from .turn import Turn
+from .turn import Skill, Turn
 
 #: A longer result is cut before the model sees it.
 MAX_RESULT_CHARACTERS = 100_000
@@ -50,7 +51,26 @@ def content_of(result: str) -> str:
     return text
 
 
-def run(database: Database, turn: Turn, function_name: str, arguments: str) -> tuple[str, str]:
+def decide(turn: Turn, tool_name: str, arguments: str) -> tuple[Skill | None, str | None]:
+    """Say what is to happen to a call.
+
+    The skills are those that the turn was read with, in the same transaction: a skill that is taken
+    away meanwhile is gone the next time that the turn is read. The function
+    ``aos_agent._decide_tool_call`` says the same to outside workers.
+
+    Returns:
+        ``(skill, refusal)``: the refusal, in words for the model, is None when the call may go on
+        as the skill's *on_call* says.
+    """
+    skill = turn.skills.get(tool_name)
+    if skill is None:
+        return None, f"There is no tool {tool_name}. Use only the tools that are offered."
+    if skill.on_call == "denied":
+        return skill, f"The tool {tool_name} may not be used here."
+    return skill, argument_error(dumps(skill.tool.parameters), arguments)
+
+
+def run(database: Database, turn: Turn, skill: Skill, arguments: str) -> tuple[str, str]:
     """Run a function skill in a savepoint of its own.
 
     Returns:
@@ -59,7 +79,7 @@ def run(database: Database, turn: Turn, function_name: str, arguments: str) -> t
     """
     try:
         with database.savepoint():
-            result = skills.call_function(database, turn, function_name, arguments)
+            result = skills.call_function(database, turn, str(skill.function_name), arguments)
             return "completed", content_of(result)
     except DatabaseError as error:
         if error.sqlstate[:2] == "40":  # the whole transaction has to start again

@@ -34,6 +34,23 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class Skill:
+    """A skill of the agent, as it was when the turn was read.
+
+    Args:
+        tool: what the model is shown of it.
+        on_call: ``run``, ``awaiting_approval``, ``awaiting_result`` or ``denied``, as the view
+            ``aos_agent.effective_skill`` says.
+        function_name: the SQL function behind it, None for a skill of outside workers.
+    """
+
+    skill_id: str
+    tool: Tool
+    on_call: str
+    function_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class OpenCall:
     """A tool call whose step row is open, for example just approved."""
 
@@ -50,6 +67,8 @@ class Turn:
 
     Args:
         steps: number of the last step.
+        skills: by name.
+        tools: those of them that the model is offered.
         messages: what the model is shown next.
         call_ids: identities that tool calls of this turn have already.
         is_uncommitted: this transaction started it, so no other session can know of it.
@@ -74,6 +93,7 @@ class Turn:
     system_prompt: str
     params: Mapping[str, Any]
     models: tuple[Model, ...]
+    skills: Mapping[str, Skill]
     tools: tuple[Tool, ...]
     call_ids: set[str]
     open_calls: tuple[OpenCall, ...]

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ..agent.turn import Model, OpenCall, Turn
+from ..agent.turn import Model, OpenCall, Skill, Turn
 from ..database import Database
 from ..providers.base import Endpoint, Message, Tool
 from ..providers.wire import dumps
@@ -68,11 +68,20 @@ def load(database: Database, run_id: str, *, is_uncommitted: bool = False) -> Tu
     row = database.rows(
         "select c.run_id, c.tenant_id, c.conversation_id, c.agent_id, c.runner, c.status,"
         " c.model_calls, c.used_tokens, c.max_model_calls, c.max_turn_tokens, c.system_prompt,"
-        " c.params::text as params, c.models, c.tools, c.steps, c.messages, c.vendors"
+        " c.params::text as params, c.models, c.skills, c.steps, c.messages, c.vendors"
         " from aos_agent.turn_context as c where c.run_id = $1::uuid",
         run_id,
     )[0]
     steps = json.loads(row["steps"]) if row["steps"] else []
+    skills = {
+        s["name"]: Skill(
+            s["skill_id"],
+            Tool(s["name"], s["description"], s["parameters"]),
+            s["on_call"],
+            s["function_name"],
+        )
+        for s in (json.loads(row["skills"]) if row["skills"] else ())
+    }
     return Turn(
         run_id=row["run_id"],
         tenant_id=row["tenant_id"],
@@ -88,10 +97,8 @@ def load(database: Database, run_id: str, *, is_uncommitted: bool = False) -> Tu
         system_prompt=row["system_prompt"],
         params=json.loads(row["params"]),
         models=tuple(_model(m) for m in json.loads(row["models"])),
-        tools=tuple(
-            Tool(t["name"], t["description"], t["parameters"])
-            for t in (json.loads(row["tools"]) if row["tools"] else ())
-        ),
+        skills=skills,
+        tools=tuple(s.tool for s in skills.values() if s.on_call != "denied"),
         call_ids={s["call_id"] for s in steps if s["call_id"] is not None},
         open_calls=tuple(
             OpenCall(s["step_no"], s["status"], s["call_id"], s["tool_name"], dumps(s["arguments"]))
@@ -137,26 +144,6 @@ def cancel_requested(database: Database, run_id: str) -> bool:
 def cancel(database: Database, run_id: str) -> None:
     """Close the turn and its open steps as cancelled."""
     database.rows("select aos_agent._cancel($1::uuid)", run_id)
-
-
-def decide_tool_call(
-    database: Database, agent_id: str, tool_name: str, arguments: str
-) -> Mapping[str, Any]:
-    """What is to happen to a call that the model asks for.
-
-    Args:
-        arguments: JSON text; a JSON string stands for arguments that were not JSON.
-
-    Returns:
-        ``decision``, ``skill_id``, ``function_name`` and ``reason``.
-    """
-    return database.rows(
-        "select d.decision, d.skill_id, d.function_name, d.reason"
-        " from aos_agent._decide_tool_call($1::uuid, $2::text, $3::json) as d",
-        agent_id,
-        tool_name,
-        arguments,
-    )[0]
 
 
 def record(
