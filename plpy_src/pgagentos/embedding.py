@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 from .carrier import Carrier
 from .database import Database
 from .errors import InvalidInput, ProviderError
@@ -53,7 +51,9 @@ def embed(database: Database, carrier: Carrier, content: str, input_type: str) -
 def _ask(carrier: Carrier, request: HttpRequest, endpoint: Endpoint) -> Steps[str]:
     """Send the request until it is answered or given up."""
     limits = Limits(total_seconds=float(endpoint.options.get("timeout_seconds", TIMEOUT_SECONDS)))
-    for attempt in itertools.count(1):
+    attempt = 0
+    while True:
+        attempt += 1
         try:
             response = yield from carrier.exchange(request, endpoint, "wire", limits)
             return _read(response, endpoint)
@@ -62,7 +62,6 @@ def _ask(carrier: Carrier, request: HttpRequest, endpoint: Endpoint) -> Steps[st
             if seconds is None:
                 raise
             yield from sleep(seconds)
-    raise AssertionError("unreachable: patience ends")
 
 
 def _read(response: HttpResponse, endpoint: Endpoint) -> str:
