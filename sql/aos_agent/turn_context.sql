@@ -66,6 +66,11 @@ begin
             hint = 'SELECT aos_agent.start_turn(conversation_id) starts one.';
     end if;
     perform aos_agent._lock_conversation(v_run.conversation_id, nowait);
+    if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+        -- The snapshot may show the turn as it was before another session took it on. A lock on the row makes that a
+        -- serialization failure here, not after a model was called once more.
+        perform from aos_core.run as r where r.run_id = _lock_turn.turn_id for no key update;
+    end if;
     select r.* into strict v_run from aos_core.run as r where r.run_id = _lock_turn.turn_id;  -- as it is now that the lock is ours
     return v_run;
 end
