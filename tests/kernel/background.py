@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+
 from cluster import Database
 
 #: Runs something in a thread of the test, for example a turn in a session of its own.

@@ -10,12 +10,12 @@ from pathlib import Path
 import psycopg
 import pytest
 import trustme
-from cluster import Cluster, Database, start_local
-from servers.play_server import Play, PlayServer, start_play_server
-from servers.scripted_provider import ollama_front, script, scripted_provider
 
+from cluster import Cluster, Database, start_local
 from kernel.background import Background, run_in_background
 from kernel.scene import Scene, make_scene
+from servers.play_server import Play, PlayServer, start_play_server
+from servers.scripted_provider import ollama_front, script, scripted_provider
 
 __all__ = ["ollama_front", "script", "scripted_provider"]  # fixtures
 

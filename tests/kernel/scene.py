@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 from psycopg.types.json import Jsonb
+
 from servers.play_server import Answer, Play
 
 _numbers = itertools.count(1)
@@ -56,9 +57,9 @@ class Scene:
         return self.value("select aos_agent.start_turn(%s)", conversation_id)
 
     def skill(self, definition: str, approval: str = "auto") -> None:
-        """Create a function of this test from ``name(arguments) returns ...`` and give it to the agent.
+        """Create a function from ``name(arguments) returns ...`` and give it to the agent.
 
-        In the database it is called after the scene; the model knows it by *name*.
+        In the database its name ends with the scene's; the model knows it by *name*.
         """
         name, rest = definition.split("(", 1)
         own = f"{name}_{self.name}"
@@ -67,7 +68,7 @@ class Scene:
             f"alter function public.{own} set search_path = pg_catalog, pg_temp"
         )
         self.value(
-            "select aos_skills.register_function(p.oid::regprocedure, %s, 'Does what the test wants.',"
+            "select aos_skills.register_function(p.oid::regprocedure, %s, 'Does what is wanted.',"
             " %s, %s) from pg_proc as p where p.proname = %s",
             name,
             approval,

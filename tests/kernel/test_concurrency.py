@@ -7,8 +7,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from cluster import Database
 
+from cluster import Database
 from kernel.background import Background, wait_until_blocked
 from kernel.replies import calls, held, says, tool_call
 from kernel.scene import Scene
@@ -193,3 +193,22 @@ def test_start_turn_refuses_while_a_turn_is_unfinished_or_nothing_is_new(scene: 
     with pytest.raises(psycopg.Error, match="no new message") as caught:
         scene.value("select aos_agent.start_turn(%s)", conversation_id)
     assert caught.value.sqlstate == "OS003"
+
+
+def test_a_second_caller_with_a_snapshot_starts_again_and_calls_no_model(
+    scene: Scene, other: psycopg.Connection, database: Database, in_background: Background
+) -> None:
+    """Its snapshot shows the turn as it was: that must not lead to a second, paid model call."""
+    turn_id = scene.start()
+    scene.says(held(says("from the first")), says("never asked for"))
+    first = in_background(scene.run_turn, turn_id)
+    scene.play.arrived(1)
+    other.execute("set default_transaction_isolation = 'repeatable read'")
+    second = in_background(state_of, other, "run_turn", turn_id)
+    with database.connect() as observer:
+        wait_until_blocked(observer, other.info.backend_pid)
+    scene.play.release()
+    assert first.result()["answer"] == "from the first"
+    assert isinstance(second.exception(), psycopg.errors.SerializationFailure)
+    assert len(scene.play.requests()) == 1
+    assert state_of(other, "run_turn", turn_id)["answer"] == "from the first"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 
 import psycopg
-from cluster import Database
-from servers.play_server import Play
 
+from cluster import Database
 from kernel.conftest import API_KEY
 from kernel.replies import says
 from kernel.scene import Scene, make_scene, rows
+from servers.play_server import Play
 
 
 def findings(connection: psycopg.Connection) -> dict[str, tuple[str, str, str | None]]:

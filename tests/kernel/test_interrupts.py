@@ -1,4 +1,4 @@
-"""A session that is told to stop stops, wherever it waits, and nothing half-written stays behind."""
+"""A session that is told to stop stops, wherever it waits, and leaves nothing half-written."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
-from cluster import Database
-from servers.play_server import Answer, PlayServer
 
+from cluster import Database
 from kernel.background import Background, wait_for
 from kernel.replies import calls, completion, fails, says, tool_call
 from kernel.scene import Scene, make_scene
+from servers.play_server import Answer, PlayServer
 
 #: Far more than a stop may take, and far less than what is waited for here.
 BOUND = 2.0

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
 import psycopg
 import pytest
-from servers.play_server import Answer, Play
 
 from kernel.replies import AT_ONCE, calls, fails, says, tool_call
 from kernel.scene import Scene, add_model
+from servers.play_server import Answer, Play
 
 
 def vector_answer(*numbers: float) -> Answer:
@@ -125,8 +126,6 @@ def remember(scene: Scene, **facts: str) -> None:
 
 def recalled(scene: Scene, query: dict[str, str]) -> list[str]:
     """Keys in the order in which the model reads them."""
-    import json
-
     scene.says(calls(tool_call("memory_recall", query)), says("recalled"))
     assert scene.ask("what was it?", scene.run()["conversation_id"]) == "recalled"
     return [fact["key"] for fact in json.loads(scene.tool_results()[-1])]
@@ -182,7 +181,7 @@ def test_with_an_embedding_model_memory_is_ordered_by_meaning(
             calls(tool_call("memory_recall", {"query": "where?"})), direction(degrees), says("ok")
         )
         assert scene.ask("where?", scene.run()["conversation_id"]) == "ok"
-        keys = [row["key"] for row in __import__("json").loads(scene.tool_results()[-1])]
+        keys = [row["key"] for row in json.loads(scene.tool_results()[-1])]
         assert " ".join(keys) == expected
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from servers.play_server import Answer, Play
 
 from kernel.replies import calls, completion, says, tool_call
 from kernel.scene import Scene, make_scene
+from servers.play_server import Answer, Play
 
 ONE = "one() returns int language sql return 1"
 

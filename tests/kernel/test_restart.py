@@ -11,12 +11,12 @@ from typing import Any
 
 import psycopg
 import pytest
-from cluster import CHECKOUT, Cluster, Database
-from servers.play_server import Answer, Play
 
+from cluster import CHECKOUT, Cluster, Database
 from kernel.background import Background
 from kernel.replies import calls, says, tool_call
 from kernel.scene import Scene, make_scene
+from servers.play_server import Answer, Play
 
 PAY = (
     "pay(amount int) returns text language sql begin atomic"

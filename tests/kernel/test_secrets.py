@@ -7,12 +7,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from cluster import Cluster, Database
-from servers.play_server import Answer, Play
 
+from cluster import Cluster, Database
 from kernel.conftest import API_KEY
 from kernel.replies import fails, says
 from kernel.scene import Scene, make_scene
+from servers.play_server import Answer, Play
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from servers.play_server import Answer, Play
-from servers.scripted_provider import Script
 
 from kernel.replies import calls, completion, says, tool_call
 from kernel.scene import Scene, make_scene
+from servers.play_server import Answer, Play
+from servers.scripted_provider import Script
 
 PRICE = (
     "price(product text) returns numeric language sql return case product when '사과' then 12.5 end"

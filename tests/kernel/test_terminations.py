@@ -9,12 +9,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from cluster import Cluster, Database
-from servers.play_server import Answer, Play, PlayServer
 
+from cluster import Cluster, Database
 from kernel.background import Background
 from kernel.replies import calls, completion, fails, says, tool_call
 from kernel.scene import Scene, make_scene
+from servers.play_server import Answer, Play, PlayServer
 
 #: Sessions that are ended by each test; three tests.
 TIMES = 35
@@ -81,15 +81,18 @@ def test_ending_sessions_at_random_moments_crashes_nothing(
     print(f"\nseed {seed}")  # shown when the test fails
     moments = random.Random(seed)
 
-    def turn(session: psycopg.Connection) -> None:
+    def turns(session: psycopg.Connection) -> None:
+        while True:
+            session.execute("select aos_agent.ask(%s, 'hello')", (scene.name,))
+
+    def turns_until_the_end(session: psycopg.Connection) -> None:
         with pytest.raises(psycopg.Error):
-            while True:  # turn after turn, until the end comes
-                session.execute("select aos_agent.ask(%s, 'hello')", (scene.name,))
+            turns(session)
 
     for _ in range(TIMES):
         play.add(*script_of_a_turn())
         with own_database.connect() as session:
-            running = in_own_background(turn, session)
+            running = in_own_background(turns_until_the_end, session)
             admin.execute("select pg_sleep(%s)", (moments.uniform(0.0, 0.35),))
             admin.execute("select pg_terminate_backend(%s)", (session.info.backend_pid,))
             running.result()

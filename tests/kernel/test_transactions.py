@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from cluster import Database
 
+from cluster import Database
 from kernel.replies import calls, fails, says, tool_call
 from kernel.scene import Scene
 
@@ -165,11 +165,12 @@ def test_a_real_conflict_of_repeatable_read_reaches_the_caller(
     )
     scene.says(calls(tool_call("change")), says("never asked for"))
     scene.connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-    with pytest.raises(psycopg.errors.SerializationFailure), scene.connection.transaction():
+    with scene.connection.transaction(force_rollback=True):
         scene.connection.execute("select 1")
         with database.connect() as other:
             other.execute("update public.written set word = 'theirs'")
-        scene.ask()
+        with pytest.raises(psycopg.errors.SerializationFailure):
+            scene.ask()
     assert words(scene.connection) == ["theirs"]
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import json
 import socket
 import ssl
@@ -260,10 +261,8 @@ class _Player(BaseHTTPRequestHandler):
             self.close_connection = True  # the client went away, as many tests make it do
 
     def finish(self) -> None:
-        try:
+        with contextlib.suppress(OSError):  # its socket was reset
             super().finish()
-        except OSError:
-            pass  # its socket was reset
 
     def log_message(self, format: str, *args: Any) -> None:
         """Stay silent."""
