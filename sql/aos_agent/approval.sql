@@ -140,6 +140,31 @@ $$;
 comment on function aos_agent.cancel_turn(uuid) is
     'Ends a turn that is not finished: at once where it waits, before its next step where another session drives it. What it did stays recorded.';
 
+create function aos_agent._is_cancel_requested(run_id uuid) returns boolean
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (select from aos_core.cancel_request as c where c.run_id = _is_cancel_requested.run_id) then
+        return true;
+    elsif current_setting('transaction_isolation') not in ('repeatable read', 'serializable') then
+        return false;
+    end if;
+    -- The snapshot is older than the mark. A unique key sees past snapshots: a row that would collide with one that
+    -- is not to be seen is a serialization failure.
+    begin
+        insert into aos_core.cancel_request (run_id, tenant_id)
+        select r.run_id, r.tenant_id from aos_core.run as r where r.run_id = _is_cancel_requested.run_id
+        on conflict on constraint cancel_request_pkey do nothing;
+        raise exception using errcode = 'OS000';  -- undoes it
+    exception
+        when serialization_failure then return true;
+        when sqlstate 'OS000' then return false;
+    end;
+end
+$$;
+comment on function aos_agent._is_cancel_requested(uuid) is
+    'Whether another session has asked, and committed, that this turn be cancelled; it sees that at every isolation level.';
+
 create function aos_agent._cancel(run_id uuid) returns void
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$

@@ -134,11 +134,8 @@ def _model(row: Mapping[str, Any]) -> Model:
 
 def cancel_requested(database: Database, run_id: str) -> bool:
     """Whether another session has asked, and committed, that this turn be cancelled."""
-    return bool(
-        database.rows(
-            "select 1 from aos_core.cancel_request as c where c.run_id = $1::uuid", run_id
-        )
-    )
+    rows = database.rows("select aos_agent._is_cancel_requested($1::uuid) as requested", run_id)
+    return bool(rows[0]["requested"])
 
 
 def cancel(database: Database, run_id: str) -> None:
