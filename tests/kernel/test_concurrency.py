@@ -212,3 +212,51 @@ def test_a_second_caller_with_a_snapshot_starts_again_and_calls_no_model(
     assert isinstance(second.exception(), psycopg.errors.SerializationFailure)
     assert len(scene.play.requests()) == 1
     assert state_of(other, "run_turn", turn_id)["answer"] == "from the first"
+
+
+def test_cancel_turn_reaches_a_turn_under_repeatable_read(
+    scene: Scene, other: psycopg.Connection, in_background: Background
+) -> None:
+    scene.skill("one() returns int language sql return 1")
+    turn_id = scene.start()
+    scene.says(held(calls(tool_call("one"))), says("never asked for"))
+    scene.connection.execute("set default_transaction_isolation = 'repeatable read'")
+    turn = in_background(scene.run_turn, turn_id)
+    scene.play.arrived(1)
+    state_of(other, "cancel_turn", turn_id)
+    scene.play.release()
+    assert turn.result()["status"] == "cancelled"
+    assert len(scene.play.requests()) == 1
+
+
+def test_a_message_that_is_added_in_an_older_open_transaction_is_not_lost(
+    scene: Scene, other: psycopg.Connection
+) -> None:
+    """It was written before the turn began, and committed after it: the next turn answers it."""
+    scene.says(says("to the first"))
+    scene.ask("first")
+    conversation_id = scene.run()["conversation_id"]
+    with other.transaction():
+        state_of(other, "add_user_message", conversation_id, "late")
+        scene.says(says("to the second"), says("to the late one"))
+        scene.ask("second", conversation_id)
+    next_turn = scene.value("select aos_agent.start_turn(%s)", conversation_id)
+    assert scene.run_turn(next_turn)["answer"] == "to the late one"
+    users = [m["content"] for m in scene.play.bodies()[-1]["messages"] if m["role"] == "user"]
+    assert users == ["first", "second", "late"]
+
+
+def test_two_sessions_cannot_start_two_turns_of_one_conversation(
+    scene: Scene, other: psycopg.Connection, database: Database, in_background: Background
+) -> None:
+    conversation_id = scene.value("select aos_agent.open_conversation(%s)", scene.name)
+    scene.value("select aos_agent.add_user_message(%s, 'once')", conversation_id)
+    with scene.connection.transaction():
+        turn_id = scene.value("select aos_agent.start_turn(%s)", conversation_id)
+        second = in_background(state_of, other, "start_turn", conversation_id)
+        with database.connect() as observer:
+            wait_until_blocked(observer, other.info.backend_pid)
+    error = second.exception()
+    assert isinstance(error, psycopg.Error)
+    assert error.sqlstate == "OS003"
+    assert str(turn_id) in str(error)
