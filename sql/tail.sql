@@ -9,3 +9,9 @@ begin
     end loop;
 end
 $$;
+
+-- Three functions of the path of every turn are called only below functions that have pinned the search path. To pin
+-- it again would cost a twentieth of a turn (bench/): PostgreSQL looks the path up anew each time.
+alter function aos_agent._ask(text, text, uuid) reset search_path;
+alter function aos_agent._start_turn(uuid, text, text) reset search_path;
+alter function aos_core._record(uuid, json, json, text, text, jsonb) reset search_path;

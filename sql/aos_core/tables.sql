@@ -9,6 +9,30 @@ return encode(
         52, 1), 53, 1), 'hex')::uuid;
 comment on function aos_core.new_id() is 'A new identity that sorts by time (UUID version 7).';
 
+-- Closed sets of words are domains: a session reads a domain's check once, a table's check anew for every statement,
+-- which is a noticeable part of a short turn.
+create domain aos_core.run_status as text
+    constraint run_status_is_known check (value in
+        ('queued', 'running', 'awaiting_model', 'awaiting_tool', 'awaiting_approval', 'completed', 'failed', 'cancelled'));
+comment on domain aos_core.run_status is 'How a turn stands, see docs/state_machine.md.';
+
+create domain aos_core.runner as text
+    constraint run_runner_is_known check (value in ('database', 'external'));
+comment on domain aos_core.runner is 'Who calls the model of a turn.';
+
+create domain aos_core.counter as integer
+    constraint run_counts_are_not_negative check (value >= 0);
+comment on domain aos_core.counter is 'A number that is counted up from 0.';
+
+create domain aos_core.step_kind as text
+    constraint step_kind_is_known check (value in ('model', 'tool'));
+comment on domain aos_core.step_kind is 'What a step is: a model call or a tool call.';
+
+create domain aos_core.step_status as text
+    constraint step_status_is_known check (value in
+        ('running', 'approved', 'awaiting_approval', 'awaiting_result', 'completed', 'failed', 'rejected', 'cancelled'));
+comment on domain aos_core.step_status is 'How a step stands, see docs/state_machine.md.';
+
 create table aos_core.run (
     run_id uuid not null default aos_core.new_id(),
     tenant_id uuid not null,
@@ -17,13 +41,13 @@ create table aos_core.run (
     started_at timestamptz not null default now(),
     finished_at timestamptz,
     turn_no integer not null,
-    model_calls integer not null default 0,
-    input_tokens integer not null default 0,
-    cached_tokens integer not null default 0,
-    output_tokens integer not null default 0,
-    transcript_bytes integer not null default 0,
-    runner text not null,
-    status text not null default 'queued',
+    model_calls aos_core.counter not null default 0,
+    input_tokens aos_core.counter not null default 0,
+    cached_tokens aos_core.counter not null default 0,
+    output_tokens aos_core.counter not null default 0,
+    transcript_bytes aos_core.counter not null default 0,
+    runner aos_core.runner not null,
+    status aos_core.run_status not null default 'queued',
     cost numeric,
     waiting_reason text,
     error jsonb,
@@ -31,14 +55,10 @@ create table aos_core.run (
     constraint run_is_the_only_one_of_its_number unique (conversation_id, turn_no, tenant_id),
     constraint run_pins_a_persona_version foreign key (persona_version_id, tenant_id)
         references aos_persona.persona_version (persona_version_id, tenant_id) deferrable initially deferred,
-    constraint run_status_is_known check (status in
-        ('queued', 'running', 'awaiting_model', 'awaiting_tool', 'awaiting_approval', 'completed', 'failed', 'cancelled')),
-    constraint run_runner_is_known check (runner in ('database', 'external')),
     constraint finished_runs_have_a_finish_time
         check ((status in ('completed', 'failed', 'cancelled')) = (finished_at is not null)),
     constraint failed_runs_have_an_error check ((status = 'failed') = (error is not null)),
-    constraint run_counts_are_not_negative check (turn_no > 0 and model_calls >= 0 and input_tokens >= 0
-        and output_tokens >= 0 and transcript_bytes >= 0 and cached_tokens between 0 and input_tokens)
+    constraint cached_tokens_of_a_run_are_part_of_its_input check (cached_tokens <= input_tokens)
 );
 comment on table aos_core.run is 'A turn: from the messages it answers to its answer. turn_id is run_id. Its steps are in aos_core.step.';
 comment on column aos_core.run.persona_version_id is 'The version of the persona that this turn keeps to its end.';
@@ -65,8 +85,8 @@ create table aos_core.step (
     output_tokens integer,
     reasoning_tokens integer,
     attempts integer,
-    kind text not null,
-    status text not null,
+    kind aos_core.step_kind not null,
+    status aos_core.step_status not null,
     message json,
     model_id uuid,
     skill_id uuid,
@@ -82,9 +102,6 @@ create table aos_core.step (
         references aos_core.run (run_id, tenant_id) on delete cascade,
     constraint tool_step_belongs_to_the_model_step_that_asked_for_it foreign key (run_id, model_step_no, tenant_id)
         references aos_core.step (run_id, step_no, tenant_id) on delete cascade,
-    constraint step_kind_is_known check (kind in ('model', 'tool')),
-    constraint step_status_is_known check (status in
-        ('running', 'approved', 'awaiting_approval', 'awaiting_result', 'completed', 'failed', 'rejected', 'cancelled')),
     constraint steps_end_with_a_finish_time
         check ((status in ('completed', 'failed', 'rejected', 'cancelled')) = (finished_at is not null)),
     constraint tool_steps_name_their_call check (
