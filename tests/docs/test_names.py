@@ -11,10 +11,14 @@ import pytest
 from docs.pages import PAGES, name
 
 _NAMED = re.compile(r"\b(aos_[a-z]+)\.(\w+)(?:\.(\w+))?(\()?")
-_FUNCTIONS = """
+_FUNCTIONS_AND_DOMAINS = """
 select n.nspname || '.' || p.proname
   from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace
  where n.nspname like 'aos\\_%'
+ union all
+select n.nspname || '.' || t.typname
+  from pg_type as t join pg_namespace as n on n.oid = t.typnamespace
+ where n.nspname like 'aos\\_%' and t.typtype = 'd'
 """
 _COLUMNS = """
 select n.nspname || '.' || c.relname, array_agg(a.attname::text)
@@ -30,7 +34,7 @@ select n.nspname || '.' || c.relname, array_agg(a.attname::text)
 def test_a_page_names_no_object_that_does_not_exist(
     page: Path, connection: psycopg.Connection
 ) -> None:
-    functions = {function for (function,) in connection.execute(_FUNCTIONS)}
+    others = {other for (other,) in connection.execute(_FUNCTIONS_AND_DOMAINS)}
     relations = dict(connection.execute(_COLUMNS).fetchall())
     for schema, thing, column, parenthesis in _NAMED.findall(page.read_text(encoding="utf-8")):
         named = f"{schema}.{thing}"
@@ -39,7 +43,7 @@ def test_a_page_names_no_object_that_does_not_exist(
         if named in relations:
             assert not column or column in relations[named], f"{named}.{column}"
         else:
-            assert named in functions, f"{named}{parenthesis}"
+            assert named in others, f"{named}{parenthesis}"
             assert not column, f"{named}.{column}"
 
 
