@@ -10,8 +10,14 @@ begin
 end
 $$;
 
--- Three functions of the path of every turn are called only below functions that have pinned the search path. To pin
--- it again would cost a twentieth of a turn (bench/): PostgreSQL looks the path up anew each time.
+-- The functions of the path of every turn. They are called only below functions that have pinned the search path; to
+-- pin it again would cost a twentieth of a turn (bench/), because PostgreSQL looks the path up anew each time. Their
+-- statements find rows by keys, for which one plan is as good as another: without this, a session would plan them anew
+-- in each of its first five turns, at twice the cost of the turn itself.
 alter function aos_agent._ask(text, text, uuid) reset search_path;
 alter function aos_agent._start_turn(uuid, text, text) reset search_path;
+alter function aos_agent._start_turn(uuid, text, text) set plan_cache_mode = force_generic_plan;
+alter function aos_agent._read_turn(uuid) reset search_path;
+alter function aos_agent._read_turn(uuid) set plan_cache_mode = force_generic_plan;
 alter function aos_core._record(uuid, json, json, text, text, jsonb) reset search_path;
+alter function aos_core._record(uuid, json, json, text, text, jsonb) set plan_cache_mode = force_generic_plan;

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .agent import driver
 from .carrier import Carrier
 from .database import DatabaseError
 from .errors import AgentOSError
@@ -27,15 +28,11 @@ _session: _Session | None = None
 
 
 def _run_turn(session: _Session, turn_id: str, nowait: bool) -> str:
-    from .agent.driver import run_turn
-
-    return run_turn(session.database, session.carrier, turn_id, nowait)
+    return driver.run_turn(session.database, session.carrier, turn_id, nowait)
 
 
 def _ask(session: _Session, agent_name: str, content: str, conversation: str | None) -> str | None:
-    from .agent.driver import ask
-
-    return ask(session.database, session.carrier, agent_name, content, conversation)
+    return driver.ask(session.database, session.carrier, agent_name, content, conversation)
 
 
 def _has_api_key(session: _Session, provider: str) -> bool:

@@ -54,6 +54,15 @@ create view aos_agent.turn_context as
 comment on view aos_agent.turn_context is
     'Everything that a turn needs to go on, for one run_id. messages: what its model is shown, oldest first, in the neutral format: the last turns that fit its context window, and this turn; vendors: the vendor''s blocks beside each.';
 
+create function aos_agent._read_turn(run_id uuid) returns setof aos_agent.turn_context
+    language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query select c.* from aos_agent.turn_context as c where c.run_id = _read_turn.run_id;
+end
+$$;
+comment on function aos_agent._read_turn(uuid) is 'The context of a turn, by a plan that is made once a session (see sql/tail.sql).';
+
 create function aos_agent._lock_turn(turn_id uuid, nowait boolean default false) returns aos_core.run
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$

@@ -2,7 +2,7 @@ create function aos_core._load() returns void
     language plpython3u security definer set search_path = pg_catalog, pg_temp
 as $$
 # The directory is looked up at run time: a path in this body would survive pg_upgrade and name the old server's.
-import os, sys
+import gc, os, sys
 settings = plpy.execute("select setting from pg_catalog.pg_config() where name = 'PKGLIBDIR'"
     " union all select pg_catalog.current_setting('dynamic_library_path')")
 pkglibdir, search = (row['setting'] for row in settings)
@@ -15,7 +15,11 @@ for part in ('site-%d.%d' % sys.version_info[:2], 'kernel'):
     path = os.path.join(base, part)
     if path not in sys.path:
         sys.path.insert(0, path)
+# A collection in the middle of the imports would only walk objects that stay for the session's life.
+gc.disable()
 from pgagentos.entry import call
+gc.freeze()
+gc.enable()
 GD['pgagentos'] = call
 $$;
 comment on function aos_core._load() is 'Finds the Python package of this server, once per session.';

@@ -13,6 +13,7 @@ from pgagentos.entry import ENTRY_POINTS
 #: path (see sql/tail.sql)
 BELOW_PINNED = {
     "aos_agent._ask(text,text,uuid)",
+    "aos_agent._read_turn(uuid)",
     "aos_agent._start_turn(uuid,text,text)",
     "aos_core._record(uuid,json,json,text,text,jsonb)",
 }
@@ -58,8 +59,8 @@ def test_every_function_has_a_search_path_of_its_own(connection: psycopg.Connect
     assert set(without) - cost == {"aos_core.new_id()"} | BELOW_PINNED
     bound = names(
         connection,
-        f"select p.oid::regprocedure::text {FUNCTIONS} and p.proconfig"
-        " is null and p.prosqlbody is null",
+        f"select p.oid::regprocedure::text {FUNCTIONS} and p.prosqlbody is null"
+        " and not coalesce('search_path=pg_catalog, pg_temp' = any (p.proconfig), false)",
     )
     assert set(bound) == BELOW_PINNED
 

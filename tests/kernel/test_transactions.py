@@ -213,7 +213,7 @@ def test_an_agent_may_ask_another_agent(scene: Scene) -> None:
     assert scene.ask("outer question") == "outer"
     assert scene.tool_results() == ["inner answer"]
     assert scene.value(
-        "select array_agg(status) from aos_core.run where tenant_id = %s", scene.tenant_id
+        "select array_agg(status::text) from aos_core.run where tenant_id = %s", scene.tenant_id
     ) == ["completed", "completed"]
 
 

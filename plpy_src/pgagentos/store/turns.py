@@ -69,7 +69,7 @@ def load(database: Database, run_id: str, *, is_uncommitted: bool = False) -> Tu
         "select c.run_id, c.tenant_id, c.conversation_id, c.agent_id, c.runner, c.status,"
         " c.model_calls, c.used_tokens, c.max_model_calls, c.max_turn_tokens, c.system_prompt,"
         " c.params::text as params, c.models, c.skills, c.steps, c.messages, c.vendors"
-        " from aos_agent.turn_context as c where c.run_id = $1::uuid",
+        " from aos_agent._read_turn($1::uuid) as c",
         run_id,
     )[0]
     steps = json.loads(row["steps"]) if row["steps"] else []
