@@ -100,11 +100,12 @@ begin
         v_state := v_state || jsonb_build_object('reason', v_run.waiting_reason);
     end if;
     if v_run.status in ('completed', 'failed', 'cancelled') then
-        return v_state || jsonb_build_object(
+        return v_state || case v_run.status when 'failed' then jsonb_build_object('error', v_run.error) else '{}' end
+            || jsonb_build_object(
             'answer', (select s.message ->> 'content' from aos_core.step as s
                         where s.run_id = v_run.run_id and s.kind = 'model' and s.status = 'completed' and v_run.status = 'completed'
                         order by s.step_no desc limit 1),
-            'error', v_run.error, 'steps', (select count(*) from aos_core.step as s where s.run_id = v_run.run_id),
+            'steps', (select count(*) from aos_core.step as s where s.run_id = v_run.run_id),
             'usage', jsonb_build_object('model_calls', v_run.model_calls, 'input_tokens', v_run.input_tokens,
                 'cached_tokens', v_run.cached_tokens, 'output_tokens', v_run.output_tokens, 'cost', v_run.cost));
     elsif v_run.status in ('awaiting_approval', 'awaiting_tool') then

@@ -115,7 +115,6 @@ def test_a_finished_turn_returns_its_stored_answer(house: House) -> None:
         "status": "completed",
         "turn_id": str(turn),
         "answer": "42",
-        "error": None,
         "steps": 3,
         "usage": {
             "model_calls": 2,
