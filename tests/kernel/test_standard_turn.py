@@ -160,7 +160,6 @@ def test_run_turn_returns_the_answer_with_usage_and_steps(scene: Scene) -> None:
         "status": "completed",
         "turn_id": str(turn_id),
         "answer": "12.5",
-        "error": None,
         "steps": 3,
         "usage": {"model_calls": 2, "input_tokens": 40, "cached_tokens": 0, "output_tokens": 7},
     }
