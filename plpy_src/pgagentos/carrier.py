@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from .net.client import Client
 from .net.message import HttpRequest, HttpResponse, Limits
 from .net.wait import Interrupts, Steps
@@ -47,4 +45,4 @@ def _without_key(response: HttpResponse, api_key: str | None) -> HttpResponse:
     # A shorter key is a placeholder ("none", "ollama") that may well be a word of the answer.
     if api_key is None or len(api_key) < 16 or api_key.encode() not in response.body:
         return response
-    return replace(response, body=response.body.replace(api_key.encode(), b"[secret]"))
+    return response._replace(body=response.body.replace(api_key.encode(), b"[secret]"))

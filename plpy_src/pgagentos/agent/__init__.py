@@ -1,5 +1,5 @@
 """The turn: one state machine over rows.
 
-``turn.py`` what a turn is, ``loop.py`` plan, perform, record, ``model_call.py`` a model call with
-its retries, ``tool_call.py`` a tool call in its savepoint, ``driver.py`` a turn in one transaction.
+``loop.py`` plan, perform, record, ``model_call.py`` a model call with its retries, ``tool_call.py``
+a tool call in its savepoint, ``driver.py`` a turn in one transaction.
 """

@@ -7,8 +7,8 @@ from ..database import Database
 from ..errors import InvalidInput
 from ..net.wait import run
 from ..store import turns
+from ..turn import Turn
 from . import loop
-from .turn import Turn
 
 
 def run_turn(database: Database, carrier: Carrier, run_id: str, nowait: bool) -> str:
@@ -58,5 +58,5 @@ def ask(
 
 
 def _advance(database: Database, carrier: Carrier, turn: Turn) -> None:
-    if turn.runner == "database":
+    if turn.context.runner == "database":
         run(loop.advance(database, turn, carrier.exchange), database.interrupts)

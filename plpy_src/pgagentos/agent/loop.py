@@ -15,9 +15,9 @@ from ..providers.base import ChatReply, Message, ToolCall
 from ..providers.history import call_ids_of, result_id_of
 from ..providers.wire import dumps
 from ..store import turns
+from ..turn import FINAL, Turn
 from . import tool_call
 from .model_call import Answered, Exchange, NoAnswer, call_model
-from .turn import FINAL, Turn
 
 LAST_CALL = "You have no tool calls left in this turn. Answer now with what you know."
 CUT_OFF = (
@@ -32,29 +32,29 @@ def advance(database: Database, turn: Turn, exchange: Exchange) -> Steps[None]:
         turn: as :func:`pgagentos.store.turns.load` read it; its conversation is locked.
         exchange: carries one request to a provider.
     """
-    if turn.open_calls:
+    if turn.context.open_calls:
         _run_approved_calls(database, turn)
     while turn.status not in FINAL and turn.status != "awaiting_approval":
         if (
             turn.model_calls
-            and not turn.is_uncommitted
-            and turns.cancel_requested(database, turn.run_id)
+            and not turn.context.is_uncommitted
+            and turns.cancel_requested(database, turn.context.run_id)
         ):
             turns.record(database, turn, "running")
-            turns.cancel(database, turn.run_id)
+            turns.cancel(database, turn.context.run_id)
             turn.status = "cancelled"
             return
         used = turn.used_tokens
-        if turn.max_turn_tokens is not None and used >= turn.max_turn_tokens:
+        if turn.context.max_turn_tokens is not None and used >= turn.context.max_turn_tokens:
             _fail(
                 database,
                 turn,
                 "token_limit",
-                f"the turn has used {used} of {turn.max_turn_tokens} tokens",
+                f"the turn has used {used} of {turn.context.max_turn_tokens} tokens",
                 "agent.max_turn_tokens is the limit.",
             )
             return
-        is_last = turn.model_calls + 1 >= turn.max_model_calls
+        is_last = turn.model_calls + 1 >= turn.context.max_model_calls
         started_at = tool_call.now()
         try:
             answered = yield from call_model(
@@ -190,7 +190,7 @@ def _take_call(
 
 def _run_approved_calls(database: Database, turn: Turn) -> None:
     """Run the calls that a person has approved since."""
-    for open_call in turn.open_calls:
+    for open_call in turn.context.open_calls:
         if open_call.status != "approved":
             continue
         skill, refusal = tool_call.decide(turn, open_call.tool_name, open_call.arguments)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ..errors import InvalidInput, ProviderError
 from ..net.message import HttpRequest, HttpResponse, Limits
@@ -13,7 +12,7 @@ from ..providers.base import ChatReply, ChatRequest, Endpoint, Message, Usage
 from ..providers.patience import patience
 from ..providers.registry import driver
 from ..providers.wire import dumps
-from .turn import Model, Turn
+from ..turn import Model, Turn
 
 Exchange = Callable[[HttpRequest, Endpoint, str, Limits], Steps[HttpResponse]]
 
@@ -22,8 +21,7 @@ _NOTHING = Usage()
 EMPTY_REPLY = "Your last reply was empty. Answer the user, or call a tool."
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """A model's reply, the model that gave it and how many requests it took."""
 
     reply: ChatReply
@@ -62,14 +60,14 @@ def call_model(
     """
     attempts = 0
     failure: NoAnswer | None = None
-    for model in turn.models:
+    for model in turn.context.models:
         request = ChatRequest(
             model=model.name,
-            system=turn.system_prompt,
+            system=turn.context.system_prompt,
             messages=[*turn.messages, _note(note)] if note else turn.messages,
-            tools=turn.tools if model.capabilities.get("tools", True) else (),
-            tool_choice=tool_choice if turn.tools else "auto",
-            params=turn.params,
+            tools=turn.context.tools if model.capabilities.get("tools", True) else (),
+            tool_choice=tool_choice if turn.context.tools else "auto",
+            params=turn.context.params,
             capabilities=model.capabilities,
         )
         try:
@@ -107,7 +105,7 @@ def _attempts(
                 shortened = True
                 shorter = _newer_half(request.messages)
                 if len(shorter) < len(request.messages):
-                    request = replace(request, messages=shorter)
+                    request = request._replace(messages=shorter)
                     continue
             seconds = patience(error, attempt)
             if seconds is None:
@@ -128,9 +126,9 @@ def _attempts(
                     spent,
                 )
             asked_again = True
-            request = replace(request, messages=[*request.messages, _note(EMPTY_REPLY)])
+            request = request._replace(messages=[*request.messages, _note(EMPTY_REPLY)])
             continue
-        return replace(reply, usage=spent) if asked_again else reply, attempt
+        return reply._replace(usage=spent) if asked_again else reply, attempt
     raise AssertionError("unreachable: every path through the loop is bounded")
 
 

@@ -12,7 +12,7 @@ from ..providers.base import ToolCall
 from ..providers.wire import dumps, parse_arguments
 from ..skills.arguments import argument_error
 from ..store import skills
-from .turn import Skill, Turn
+from ..turn import Skill, Turn
 
 #: A longer result is cut before the model sees it.
 MAX_RESULT_CHARACTERS = 100_000
@@ -62,7 +62,7 @@ def decide(turn: Turn, tool_name: str, arguments: str) -> tuple[Skill | None, st
         ``(skill, refusal)``: the refusal, in words for the model, is None when the call may go on
         as the skill's *on_call* says.
     """
-    skill = turn.skills.get(tool_name)
+    skill = turn.context.skills.get(tool_name)
     if skill is None:
         return None, f"There is no tool {tool_name}. Use only the tools that are offered."
     if skill.on_call == "denied":

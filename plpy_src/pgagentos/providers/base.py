@@ -15,16 +15,18 @@ Neutral message format (the text of column ``message`` in ``aos_core.step``, the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, Protocol
 
 from ..net.message import HttpRequest, HttpResponse
+
+#: An empty mapping that nobody can fill.
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 FinishReason = Literal["stop", "tool_calls", "length", "content_filter", "pause", "other"]
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One message of the history as it is stored.
 
     Args:
@@ -38,8 +40,7 @@ class Message:
     vendor: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
+class ToolCall(NamedTuple):
     """A call that the model asks for.
 
     Args:
@@ -54,8 +55,7 @@ class ToolCall:
     arguments: str
 
 
-@dataclass(frozen=True, slots=True)
-class Tool:
+class Tool(NamedTuple):
     """A tool that the model may call. *parameters* is a JSON Schema of type object."""
 
     name: str
@@ -63,8 +63,7 @@ class Tool:
     parameters: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """Where and as whom to call.
 
     Args:
@@ -79,12 +78,15 @@ class Endpoint:
     provider: str
     driver: str
     base_url: str
-    api_key: str | None = field(default=None, repr=False)
-    options: Mapping[str, Any] = field(default_factory=dict)
+    api_key: str | None = None
+    options: Mapping[str, Any] = NOTHING
+
+    def __repr__(self) -> str:
+        """Leave the key out: a repr ends up in messages and logs."""
+        return f"Endpoint({self.provider!r}, {self.driver!r}, {self.base_url!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
+class ChatRequest(NamedTuple):
     """Everything a model call is made of.
 
     Args:
@@ -106,12 +108,11 @@ class ChatRequest:
     messages: Sequence[Message]
     tools: Sequence[Tool] = ()
     tool_choice: Literal["auto", "none", "required"] = "auto"
-    params: Mapping[str, Any] = field(default_factory=dict)
-    capabilities: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = NOTHING
+    capabilities: Mapping[str, Any] = NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Tokens of one call, in one meaning for all vendors.
 
     Args:
@@ -129,8 +130,7 @@ class Usage:
     reasoning_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ChatReply:
+class ChatReply(NamedTuple):
     """A model's reply.
 
     Args:

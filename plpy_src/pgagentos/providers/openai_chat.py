@@ -19,7 +19,6 @@ Source: https://platform.openai.com/docs/api-reference/chat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from ..errors import InvalidInput
@@ -150,15 +149,14 @@ def from_wire(response: HttpResponse, endpoint: Endpoint) -> ChatReply:
         # OpenRouter and other gateways: the upstream's error in a 200.
         code = part(body, "error").get("code")
         status = code if isinstance(code, int) and 400 <= code < 600 else 502
-        return read_error_object(body, replace(response, status=status), endpoint)
+        return read_error_object(body, response._replace(status=status), endpoint)
     if not isinstance(choices, list) or not choices:
         malformed(endpoint, "the response has no choices: it is not a chat completion")
     message = part(choices[0], "message")
     if not message:
         malformed(endpoint, "the response has a choice without a message")
     reply = _read_choice(choices[0], message, response, endpoint)
-    reply = replace(
-        reply,
+    reply = reply._replace(
         usage=_usage(part(body, "usage")),
         response_id=str(body["id"]) if body.get("id") else None,
         model=str(body["model"]) if body.get("model") else None,

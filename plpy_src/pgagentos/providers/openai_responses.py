@@ -21,7 +21,6 @@ Source: https://platform.openai.com/docs/api-reference/responses
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from ..errors import InvalidInput
@@ -123,7 +122,7 @@ def from_wire(response: HttpResponse, endpoint: Endpoint) -> ChatReply:
     if body.get("error") and (status == "failed" or not body.get("output")):
         code = part(body, "error").get("code")
         status_code = _STATUS_BY_CODE.get(code, 500) if isinstance(code, str) else 500
-        return read_error_object(body, replace(response, status=status_code), endpoint)
+        return read_error_object(body, response._replace(status=status_code), endpoint)
     output = body.get("output")
     if not isinstance(output, list):
         malformed(endpoint, "the response has no output: it is not of the Responses API")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from ..net.message import HttpResponse
@@ -122,8 +121,7 @@ def read(reply: ChatReply, response: HttpResponse) -> ChatReply:
             for index, (name, arguments) in enumerate(found)
         )
         finish = reply.finish_reason
-        return replace(
-            reply,
+        return reply._replace(
             content="",
             tool_calls=calls,
             finish_reason=finish if finish == "length" else "tool_calls",
@@ -131,9 +129,9 @@ def read(reply: ChatReply, response: HttpResponse) -> ChatReply:
     value = _object(text)
     if value is not None and set(value) == {"answer"}:
         answer = value["answer"]
-        return replace(reply, content=answer if isinstance(answer, str) else dumps(answer))
+        return reply._replace(content=answer if isinstance(answer, str) else dumps(answer))
     if text.startswith('{"') and is_cut_off(text):
-        return replace(reply, finish_reason="length")
+        return reply._replace(finish_reason="length")
     return reply
 
 

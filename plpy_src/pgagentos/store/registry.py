@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from ..database import Database
 from ..errors import InvalidInput, NotFound
@@ -48,10 +50,21 @@ def embedding_model(database: Database) -> tuple[str, Endpoint]:
             " WHERE name = 'embedding_model', with the name of a registered embedding model.",
         )
     row = rows[0]
-    return row["name"], Endpoint(
+    return row["name"], endpoint_of(row, json.loads(row["options"]))
+
+
+def endpoint_of(row: Mapping[str, Any], options: Mapping[str, Any]) -> Endpoint:
+    """Where and as whom to call, with the key from the server's environment.
+
+    Args:
+        row: ``provider``, ``driver``, ``base_url`` and ``api_key_env``.
+        options: the provider's and the model's options, the model's winning.
+    """
+    variable = row["api_key_env"]
+    return Endpoint(
         provider=row["provider"],
         driver=row["driver"],
         base_url=row["base_url"],
-        api_key=(os.environ.get(row["api_key_env"]) or None) if row["api_key_env"] else None,
-        options=json.loads(row["options"]),
+        api_key=(os.environ.get(variable) or None) if variable else None,
+        options=options,
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from ..agent.turn import Turn
 from ..database import Database, DatabaseError
+from ..turn import Turn
 
 #: What calls a function, by its name and the arguments given. A text, never an answer: whether the
 #: function may be executed is checked by the server at each execution.
@@ -35,10 +35,16 @@ def call_function(database: Database, turn: Turn, function_name: str, arguments:
         invocation = _invocations[key] = str(rows[0]["invocation"])
     try:
         rows = database.rows(
-            invocation, arguments, turn.conversation_id, turn.run_id, turn.tenant_id
+            invocation,
+            arguments,
+            turn.context.conversation_id,
+            turn.context.run_id,
+            turn.context.tenant_id,
         )
     except DatabaseError:
-        del _invocations[key]  # the function may have been made anew with other arguments
+        # The function may have been made anew with other arguments. (It is gone already when the
+        # function ran a turn of its own that failed at the same call.)
+        _invocations.pop(key, None)
         raise
     result = rows[0]["result"]
     return "null" if result is None else str(result)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from typing import Any
 
-from ..agent.turn import Model, OpenCall, Skill, Turn
 from ..database import Database
-from ..providers.base import Endpoint, Message, Tool
+from ..providers.base import Message, Tool
 from ..providers.wire import dumps
+from ..turn import Model, OpenCall, Skill, Turn, TurnContext
+from .registry import endpoint_of
 
 #: Seconds that one request to a model may take, where the provider's options do not say otherwise.
 TIMEOUT_SECONDS = 600.0
@@ -66,8 +66,8 @@ def load(database: Database, run_id: str, *, is_uncommitted: bool = False) -> Tu
         is_uncommitted: this transaction has started it.
     """
     row = database.rows(
-        "select c.run_id, c.tenant_id, c.conversation_id, c.agent_id, c.runner, c.status,"
-        " c.model_calls, c.used_tokens, c.max_model_calls, c.max_turn_tokens, c.system_prompt,"
+        "select c.run_id, c.tenant_id, c.conversation_id, c.runner, c.status, c.model_calls,"
+        " c.used_tokens, c.max_model_calls, c.max_turn_tokens, c.system_prompt,"
         " c.params::text as params, c.models, c.skills, c.steps, c.messages, c.vendors"
         " from aos_agent._read_turn($1::uuid) as c",
         run_id,
@@ -82,16 +82,11 @@ def load(database: Database, run_id: str, *, is_uncommitted: bool = False) -> Tu
         )
         for s in (json.loads(row["skills"]) if row["skills"] else ())
     }
-    return Turn(
+    context = TurnContext(
         run_id=row["run_id"],
         tenant_id=row["tenant_id"],
         conversation_id=row["conversation_id"],
-        agent_id=row["agent_id"],
-        status=row["status"],
         runner=row["runner"],
-        model_calls=row["model_calls"],
-        used_tokens=row["used_tokens"],
-        steps=steps[-1]["step_no"] if steps else 0,
         max_model_calls=row["max_model_calls"],
         max_turn_tokens=row["max_turn_tokens"],
         system_prompt=row["system_prompt"],
@@ -99,14 +94,21 @@ def load(database: Database, run_id: str, *, is_uncommitted: bool = False) -> Tu
         models=tuple(_model(m) for m in json.loads(row["models"])),
         skills=skills,
         tools=tuple(s.tool for s in skills.values() if s.on_call != "denied"),
-        call_ids={s["call_id"] for s in steps if s["call_id"] is not None},
         open_calls=tuple(
             OpenCall(s["step_no"], s["status"], s["call_id"], s["tool_name"], dumps(s["arguments"]))
             for s in steps
             if s["is_open"]
         ),
-        messages=list(map(Message, row["messages"] or (), row["vendors"] or ())),
         is_uncommitted=is_uncommitted,
+    )
+    return Turn(
+        context,
+        status=row["status"],
+        model_calls=row["model_calls"],
+        used_tokens=row["used_tokens"],
+        steps=steps[-1]["step_no"] if steps else 0,
+        messages=list(map(Message, row["messages"] or (), row["vendors"] or ())),
+        call_ids={s["call_id"] for s in steps if s["call_id"] is not None},
     )
 
 
@@ -119,13 +121,7 @@ def _model(row: Mapping[str, Any]) -> Model:
     return Model(
         model_id=row["model_id"],
         name=row["model_name"],
-        endpoint=Endpoint(
-            provider=row["provider"],
-            driver=row["driver"],
-            base_url=row["base_url"],
-            api_key=(os.environ.get(row["api_key_env"]) or None) if row["api_key_env"] else None,
-            options=options,
-        ),
+        endpoint=endpoint_of(row, options),
         carrier=row["carrier"],
         capabilities=capabilities,
         timeout_seconds=float(options.get("timeout_seconds", TIMEOUT_SECONDS)),
@@ -154,7 +150,7 @@ def record(
     """Write the steps that are not written yet, and the turn's status."""
     database.rows(
         "select aos_core._record($1::uuid, $2::json, $3::json, $4::text, $5::text, $6::jsonb)",
-        turn.run_id,
+        turn.context.run_id,
         dumps(turn.new_steps),
         dumps(turn.closed_steps),
         status,

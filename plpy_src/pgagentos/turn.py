@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..providers.base import Endpoint, Message, Tool
+from .providers.base import Endpoint, Message, Tool
 
 #: Statuses that a turn never leaves.
 FINAL = frozenset({"completed", "failed", "cancelled"})
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(NamedTuple):
     """A model of the registry with the provider that serves it.
 
     Args:
@@ -33,8 +31,7 @@ class Model:
     timeout_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Skill:
+class Skill(NamedTuple):
     """A skill of the agent, as it was when the turn was read.
 
     Args:
@@ -50,8 +47,7 @@ class Skill:
     function_name: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class OpenCall:
+class OpenCall(NamedTuple):
     """A tool call whose step row is open, for example just approved."""
 
     step_no: int
@@ -61,33 +57,20 @@ class OpenCall:
     arguments: str
 
 
-@dataclass(slots=True)
-class Turn:
-    """A turn in progress. Everything in it can be read again from the rows.
+class TurnContext(NamedTuple):
+    """What stays the same while a turn is driven.
 
     Args:
-        steps: number of the last step.
         skills: by name.
         tools: those of them that the model is offered.
-        messages: what the model is shown next.
-        call_ids: identities that tool calls of this turn have already.
+        open_calls: the calls that waited when the turn was read.
         is_uncommitted: this transaction started it, so no other session can know of it.
-        answer: the last reply's text, once the turn is completed.
-        failure: the message of its error, once it has failed.
-        new_steps: rows that :func:`pgagentos.store.turns.record` has still to insert; their
-            ``message``, ``vendor`` and ``arguments`` are JSON text.
-        closed_steps: rows that it has still to close.
     """
 
     run_id: str
     tenant_id: str
     conversation_id: str
-    agent_id: str
-    status: str
     runner: str
-    model_calls: int
-    used_tokens: int
-    steps: int
     max_model_calls: int
     max_turn_tokens: int | None
     system_prompt: str
@@ -95,11 +78,49 @@ class Turn:
     models: tuple[Model, ...]
     skills: Mapping[str, Skill]
     tools: tuple[Tool, ...]
-    call_ids: set[str]
     open_calls: tuple[OpenCall, ...]
-    messages: list[Message]
-    is_uncommitted: bool = False
-    answer: str | None = None
-    failure: str | None = None
-    new_steps: list[dict[str, Any]] = field(default_factory=list)
-    closed_steps: list[dict[str, Any]] = field(default_factory=list)
+    is_uncommitted: bool
+
+
+class Turn:
+    """A turn in progress. Everything in it can be read again from the rows.
+
+    Args:
+        context: what stays the same.
+        status: of the turn, as ``aos_core.run`` has it.
+        model_calls: how many there were.
+        used_tokens: input and output together.
+        steps: number of the last step.
+        messages: what the model is shown next.
+        call_ids: identities that tool calls of this turn have already.
+
+    Attributes:
+        answer: the last reply's text, once the turn is completed.
+        failure: the message of its error, once it has failed.
+        new_steps: rows that :func:`pgagentos.store.turns.record` has still to insert; their
+            ``message``, ``vendor`` and ``arguments`` are JSON text.
+        closed_steps: rows that it has still to close.
+    """
+
+    def __init__(
+        self,
+        context: TurnContext,
+        *,
+        status: str,
+        model_calls: int,
+        used_tokens: int,
+        steps: int,
+        messages: list[Message],
+        call_ids: set[str],
+    ) -> None:
+        self.context = context
+        self.status = status
+        self.model_calls = model_calls
+        self.used_tokens = used_tokens
+        self.steps = steps
+        self.messages = messages
+        self.call_ids = call_ids
+        self.answer: str | None = None
+        self.failure: str | None = None
+        self.new_steps: list[dict[str, Any]] = []
+        self.closed_steps: list[dict[str, Any]] = []
