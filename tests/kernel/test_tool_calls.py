@@ -224,3 +224,17 @@ def test_a_number_that_no_type_holds_is_an_error_of_the_call_alone(scene: Scene)
     )
     assert scene.ask() == "done"
     assert all(result.startswith("22003: ") for result in scene.tool_results())
+
+
+def test_a_skill_that_runs_a_turn_of_its_own_may_fail_at_both_depths(scene: Scene) -> None:
+    scene.skill(
+        "nest(depth int) returns int language plpgsql as $$ begin"
+        f" if depth = 1 then perform aos_agent.ask('{scene.name}', 'inner'); end if;"
+        " raise 'failed at depth %', depth; end $$"
+    )
+    scene.says(calls(tool_call("nest", {"depth": 1})))  # the outer turn
+    scene.says(calls(tool_call("nest", {"depth": 0})), says("inner answer"))  # the inner turn
+    scene.says(says("outer answer"))
+    assert scene.ask() == "outer answer"
+    results = scene.play.bodies()[-1]["messages"]
+    assert "failed at depth 1" in results[-1]["content"]
