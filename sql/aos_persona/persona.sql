@@ -54,6 +54,43 @@ $$;
 comment on function aos_persona._version_of(aos_persona.persona) is
     'The version that holds a persona as it is now; made when it is not there.';
 
+create function aos_persona._refuse_params() returns trigger
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_wrong record;
+begin
+    select p.key, p.value, k.wanted into v_wrong
+      from jsonb_each(case jsonb_typeof(new.params) when 'object' then new.params else '{}' end) as p
+      left join (values
+            ('temperature', '^\d', 'a number, 0 or more'),
+            ('top_p', '^\d', 'a number, 0 or more'),
+            ('max_output_tokens', '^[1-9]\d{0,8}$', 'a whole number, 1 or more'),
+            ('stop', '^\[("([^"\\]|\\.)*"(, )?)*\]$', 'an array of strings'),
+            ('seed', '^-?\d{1,18}$', 'a whole number'),
+            ('reasoning_effort', '^"(none|minimal|low|medium|high|xhigh|max)"$', 'none, minimal, low, medium, high, xhigh or max'),
+            ('response_schema', '^\{', 'an object, a JSON Schema'),
+            ('parallel_tool_calls', '^(true|false)$', 'true or false'),
+            ('history_turns', '^\d{1,6}$', 'a whole number, 0 or more')) as k (name, pattern, wanted) on k.name = p.key
+     where k.name is null or (p.value <> 'null' and p.value::text !~ k.pattern)
+     limit 1;
+    if found then
+        raise exception using errcode = 'OS001',
+            message = case when v_wrong.wanted is null then format('a persona has no parameter %L', v_wrong.key)
+                else format('the parameter %s has to be %s, not %s', v_wrong.key, v_wrong.wanted, left(v_wrong.value::text, 100)) end,
+            hint = case when v_wrong.wanted is null then
+                'The comment of aos_persona.persona.params lists them; what only one vendor knows belongs into the options of its provider or model.'
+                else 'Leave it out, or set it to null, for the default.' end;
+    end if;
+    return new;
+end
+$$;
+comment on function aos_persona._refuse_params() is
+    'Trigger: a parameter that no driver knows, or whose value none could use, is refused here and not in the middle of a turn.';
+
+create trigger refuse_params before insert or update of params on aos_persona.persona
+    for each row execute function aos_persona._refuse_params();
+
 create trigger count_version before update on aos_persona.persona
     for each row execute function aos_persona._count_version();
 
@@ -74,9 +111,13 @@ create function aos_persona._take_place() returns trigger
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
-    delete from aos_persona.persona_version as v
-     where v.persona_id = new.persona_id and v.version_no = new.version_no and v.tenant_id = new.tenant_id
-       and not exists (select from aos_core.run as r where r.persona_version_id = v.persona_version_id and r.tenant_id = v.tenant_id);
+    -- Looked up first: but for a restore there is none, and who changes a persona need not have the right to delete.
+    if exists (select from aos_persona.persona_version as v
+                where v.persona_id = new.persona_id and v.version_no = new.version_no and v.tenant_id = new.tenant_id) then
+        delete from aos_persona.persona_version as v
+         where v.persona_id = new.persona_id and v.version_no = new.version_no and v.tenant_id = new.tenant_id
+           and not exists (select from aos_core.run as r where r.persona_version_id = v.persona_version_id and r.tenant_id = v.tenant_id);
+    end if;
     return new;
 end
 $$;

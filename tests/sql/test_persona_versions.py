@@ -23,6 +23,26 @@ def test_a_persona_has_its_first_version_from_the_start(house: House) -> None:
     assert versions(house, persona) == [(1, "one")]
 
 
+def test_a_role_without_the_right_to_delete_changes_a_persona(house: House) -> None:
+    persona = house.persona(house.tenant())
+    house.rows(
+        "drop role if exists persona_editor; create role persona_editor;"
+        " grant usage on schema aos_auth, aos_meta, aos_persona to persona_editor;"
+        " grant select, insert, update on all tables in schema aos_persona, aos_meta, aos_auth"
+        " to persona_editor;"
+        " grant execute on all functions in schema aos_persona to persona_editor"
+    )
+    with house.connection.transaction(force_rollback=True):
+        house.rows("set local role persona_editor")
+        house.rows(
+            "update aos_persona.persona set system_prompt = %s where persona_id = %s",
+            "two",
+            persona,
+        )
+        assert versions(house, persona, "version_no") == [(1,), (2,)]
+    house.rows("drop owned by persona_editor; drop role persona_editor")
+
+
 def test_a_change_makes_a_new_version_and_keeps_the_old_one(house: House) -> None:
     persona = house.persona(house.tenant(), system_prompt="one")
     house.rows(
