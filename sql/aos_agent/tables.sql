@@ -11,6 +11,7 @@ create table aos_agent.agent (
     created_at timestamptz not null default now(),
     constraint agent_pkey primary key (agent_id, tenant_id),
     constraint agent_name_is_unique_in_its_tenant unique (tenant_id, name),
+    constraint agent_name_is_not_empty check (name <> ''),
     constraint agent_belongs_to_a_tenant foreign key (tenant_id) references aos_auth.tenant (tenant_id),
     constraint agent_has_a_persona foreign key (persona_id, tenant_id) references aos_persona.persona (persona_id, tenant_id),
     constraint agent_has_a_role foreign key (role_name) references aos_auth.role (role_name),

@@ -3,7 +3,15 @@ create table aos_meta.setting (
     value jsonb not null,
     description text,
     is_builtin boolean not null default false,
-    constraint setting_pkey primary key (name)
+    constraint setting_pkey primary key (name),
+    constraint max_model_calls_is_a_positive_whole_number
+        check (name <> 'max_model_calls' or value::text ~ '^[1-9]\d{0,5}$'),
+    constraint history_turns_is_a_whole_number_or_null
+        check (name <> 'history_turns' or value::text ~ '^(null|\d{1,6})$'),
+    constraint approval_expires_after_is_a_positive_interval
+        check (case when name = 'approval_expires_after' then coalesce((value #>> '{}')::interval > interval '0', false) else true end),
+    constraint embedding_model_is_a_name_or_null
+        check (name <> 'embedding_model' or value::text ~ '^(null|".+")$')
 );
 comment on table aos_meta.setting is 'Settings of the installation, edited by the operator with plain SQL.';
 comment on column aos_meta.setting.value is 'What the setting says, as JSON: a number, a string in quotes, true, false or null.';
@@ -19,6 +27,7 @@ create table aos_meta.provider (
     options jsonb not null default '{}',
     is_builtin boolean not null default false,
     constraint provider_pkey primary key (provider),
+    constraint provider_name_is_not_empty check (provider <> ''),
     constraint provider_driver_is_known check (driver in ('openai_chat', 'openai_responses', 'anthropic', 'gemini', 'ollama')),
     constraint provider_carrier_is_known check (carrier in ('wire', 'sdk')),
     constraint provider_base_url_is_http check (base_url ~ '^https?://[^/\s]+(/[^\s]*[^/\s])?$'),
@@ -52,6 +61,7 @@ create table aos_meta.llm_model_registry (
     is_builtin boolean not null default false,
     constraint llm_model_registry_pkey primary key (model_id),
     constraint model_name_is_unique unique (model_name),
+    constraint model_name_is_not_empty check (model_name <> ''),
     constraint model_names_a_provider foreign key (provider) references aos_meta.provider (provider),
     constraint model_driver_is_known check (driver in ('openai_chat', 'openai_responses', 'anthropic', 'gemini', 'ollama')),
     constraint model_context_window_is_positive check (context_window > 0),

@@ -13,6 +13,7 @@ create table aos_persona.persona (
     updated_at timestamptz not null default now(),
     constraint persona_pkey primary key (persona_id, tenant_id),
     constraint persona_name_is_unique_in_its_tenant unique (tenant_id, name),
+    constraint persona_name_is_not_empty check (name <> ''),
     constraint persona_belongs_to_a_tenant foreign key (tenant_id) references aos_auth.tenant (tenant_id),
     constraint persona_names_a_model foreign key (model_id) references aos_meta.llm_model_registry (model_id),
     constraint persona_names_a_fallback_model foreign key (fallback_model_id) references aos_meta.llm_model_registry (model_id),

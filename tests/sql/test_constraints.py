@@ -40,7 +40,18 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "role_grant_expires_after_it_was_granted": ("role_grant", {"expires_at": "2000-01-01"}),
     # aos_meta
     "setting_pkey": ("setting", {}),
+    "max_model_calls_is_a_positive_whole_number": ("setting", {"value": 0}),
+    "history_turns_is_a_whole_number_or_null": (
+        "setting",
+        {"name": "history_turns", "value": -1},
+    ),
+    "approval_expires_after_is_a_positive_interval": (
+        "setting",
+        {"name": "approval_expires_after", "value": "-1 days"},
+    ),
+    "embedding_model_is_a_name_or_null": ("setting", {"name": "embedding_model", "value": ""}),
     "provider_pkey": ("provider", {}),
+    "provider_name_is_not_empty": ("provider", {"provider": ""}),
     "provider_driver_is_known": ("provider", {"driver": "telepathy"}),
     "provider_carrier_is_known": ("provider", {"carrier": "pigeon"}),
     "provider_base_url_is_http": ("provider", {"base_url": "https://api.openai.com/v1/"}),
@@ -48,6 +59,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "provider_api_key_env_is_a_variable_name": ("provider", {"api_key_env": "MY KEY"}),
     "llm_model_registry_pkey": ("model", {}),
     "model_name_is_unique": ("model", {"model_id": NEW}),
+    "model_name_is_not_empty": ("model", {"model_id": NEW, "model_name": ""}),
     "model_names_a_provider": (
         "model",
         {"model_id": NEW, "model_name": "x", "provider": "nobody"},
@@ -61,6 +73,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     # aos_persona
     "persona_pkey": ("persona", {}),
     "persona_name_is_unique_in_its_tenant": ("persona", {"persona_id": NEW}),
+    "persona_name_is_not_empty": ("persona", {"persona_id": NEW, "name": ""}),
     "persona_belongs_to_a_tenant": ("persona", {"persona_id": NEW, "tenant_id": NEW}),
     "persona_names_a_model": ("persona", {"persona_id": NEW, "name": "x", "model_id": NEW}),
     "persona_names_a_fallback_model": (
@@ -156,6 +169,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     # aos_agent
     "agent_pkey": ("agent", {}),
     "agent_name_is_unique_in_its_tenant": ("agent", {"agent_id": NEW}),
+    "agent_name_is_not_empty": ("agent", {"agent_id": NEW, "name": ""}),
     "agent_belongs_to_a_tenant": ("agent", {"agent_id": NEW, "tenant_id": NEW}),
     "agent_has_a_persona": ("agent", {"agent_id": NEW, "name": "x", "persona_id": NEW}),
     "agent_has_a_role": ("agent", {"agent_id": NEW, "name": "x", "role_name": "nobody"}),
