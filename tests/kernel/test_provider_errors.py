@@ -216,6 +216,26 @@ def test_the_fallback_model_answers_when_the_first_one_fails(
     assert understudy.bodies()[0]["model"] == name
 
 
+def test_what_a_model_that_gave_way_has_cost_is_a_step_of_its_own(
+    scene: Scene, play_server: PlayServer
+) -> None:
+    understudy = play_server.play(f"{scene.play.name}-understudy")
+    scene.add_fallback(understudy.url)
+    scene.says(says("", usage=(100, 1)), says("", usage=(110, 2)))
+    understudy.add(says("I know the part", usage=(50, 7)))
+    assert scene.ask() == "I know the part"
+    assert scene.shape() == ["model failed", "model completed"]
+    columns = ("attempts", "input_tokens", "output_tokens")
+    wasted, answered = scene.steps()
+    assert [wasted[column] for column in columns] == [2, 210, 3]
+    assert wasted["error"]["kind"] == "malformed_response"
+    assert [answered[column] for column in columns] == [1, 50, 7]
+    assert wasted["model_id"] != answered["model_id"]
+    assert wasted["started_at"] <= wasted["finished_at"] <= answered["started_at"]
+    run = scene.run()
+    assert (run["model_calls"], run["input_tokens"], run["output_tokens"]) == (2, 260, 10)
+
+
 def test_a_turn_of_which_all_models_fail_keeps_its_audit(
     scene: Scene, play_server: PlayServer, database: object
 ) -> None:

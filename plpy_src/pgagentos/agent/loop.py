@@ -70,6 +70,7 @@ def _take_reply(
     database: Database, turn: Turn, answered: Answered, started_at: str, *, is_last: bool
 ) -> None:
     """Turn a model's reply into steps, and decide what follows from it."""
+    started_at = _add_failures(turn, answered.wasted, started_at)
     reply = answered.reply
     calls = _with_own_ids(turn, reply.tool_calls)
     content = reply.content or reply.refusal or ""
@@ -246,26 +247,40 @@ def _with_own_ids(turn: Turn, calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ..
 
 
 def _record_failure(database: Database, turn: Turn, failure: NoAnswer, started_at: str) -> None:
-    error = _error_value(failure.error)
-    turn.steps += 1
-    turn.new_steps.append(
-        {
-            "kind": "model",
-            "step_no": turn.steps,
-            "status": "failed",
-            "started_at": started_at,
-            "finished_at": tool_call.now(),
-            "model_id": failure.model.model_id,
-            "attempts": failure.attempts,
-            "input_tokens": failure.usage.input_tokens or None,
-            "cached_tokens": failure.usage.cached_tokens or None,
-            "cache_write_tokens": failure.usage.cache_write_tokens or None,
-            "output_tokens": failure.usage.output_tokens or None,
-            "reasoning_tokens": failure.usage.reasoning_tokens or None,
-            "error": error,
-        }
-    )
-    turns.record(database, turn, "failed", error=error)
+    _add_failures(turn, (*failure.wasted, failure), started_at)
+    turns.record(database, turn, "failed", error=_error_value(failure.error))
+
+
+def _add_failures(turn: Turn, failures: tuple[NoAnswer, ...], started_at: str) -> str:
+    """Add a step for each model that gave no usable answer.
+
+    Returns:
+        when the last of them was given up.
+    """
+    for failure in failures:
+        usage = failure.usage
+        turn.steps += 1
+        turn.new_steps.append(
+            {
+                "kind": "model",
+                "step_no": turn.steps,
+                "status": "failed",
+                "started_at": started_at,
+                "finished_at": failure.at,
+                "model_id": failure.model.model_id,
+                "attempts": failure.attempts,
+                "input_tokens": usage.input_tokens or None,
+                "cached_tokens": usage.cached_tokens or None,
+                "cache_write_tokens": usage.cache_write_tokens or None,
+                "output_tokens": usage.output_tokens or None,
+                "reasoning_tokens": usage.reasoning_tokens or None,
+                "error": _error_value(failure.error),
+            }
+        )
+        turn.model_calls += 1
+        turn.used_tokens += usage.input_tokens + usage.output_tokens
+        started_at = failure.at
+    return started_at
 
 
 def _error_value(error: ProviderError) -> dict[str, Any]:

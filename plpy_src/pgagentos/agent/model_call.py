@@ -13,6 +13,7 @@ from ..providers.patience import patience
 from ..providers.registry import driver
 from ..providers.wire import dumps
 from ..turn import Model, Turn
+from .tool_call import now
 
 Exchange = Callable[[HttpRequest, Endpoint, str, Limits], Steps[HttpResponse]]
 
@@ -21,28 +22,40 @@ _NOTHING = Usage()
 EMPTY_REPLY = "Your last reply was empty. Answer the user, or call a tool."
 
 
-class Answered(NamedTuple):
-    """A model's reply, the model that gave it and how many requests it took."""
-
-    reply: ChatReply
-    model: Model
-    attempts: int
-
-
 class NoAnswer(Exception):
-    """No model gave a usable answer; *error* is the last one, of *model*.
+    """No model gave a usable answer.
 
-    *usage* is what its replies without use have cost all the same.
+    Args:
+        error: the last one, of *model*.
+        attempts: how many requests it took.
+        usage: what replies of *model* that were of no use have cost all the same.
+
+    Attributes:
+        at: when it was given up.
+        wasted: of the models before it, those whose replies have cost something.
     """
 
-    def __init__(
-        self, error: ProviderError, model: Model, attempts: int, usage: Usage = _NOTHING
-    ) -> None:
+    def __init__(self, error: ProviderError, model: Model, attempts: int, usage: Usage) -> None:
         super().__init__(error.message)
         self.error = error
         self.model = model
         self.attempts = attempts
         self.usage = usage
+        self.at = now()
+        self.wasted: tuple[NoAnswer, ...] = ()
+
+
+class Answered(NamedTuple):
+    """A model's reply, the model that gave it and how many requests it took.
+
+    Args:
+        wasted: the models before it whose replies were of no use and have cost something.
+    """
+
+    reply: ChatReply
+    model: Model
+    attempts: int
+    wasted: tuple[NoAnswer, ...]
 
 
 def call_model(
@@ -59,6 +72,7 @@ def call_model(
         NoAnswer: all of them failed.
     """
     attempts = 0
+    wasted: tuple[NoAnswer, ...] = ()
     failure: NoAnswer | None = None
     for model in turn.context.models:
         request = ChatRequest(
@@ -70,13 +84,18 @@ def call_model(
             params=turn.context.params,
             capabilities=model.capabilities,
         )
+        if failure is not None and failure.usage != _NOTHING:
+            # It has a price of its own, so it becomes a step of its own.
+            wasted += (failure,)
+            attempts = 0
         try:
             reply, tried = yield from _attempts(request, model, exchange)
         except NoAnswer as error:
-            attempts += error.attempts
-            failure = NoAnswer(error.error, model, attempts, error.usage)
+            error.attempts = attempts = attempts + error.attempts
+            error.wasted = wasted
+            failure = error
         else:
-            return Answered(reply, model, attempts + tried)
+            return Answered(reply, model, attempts + tried, wasted)
     assert failure is not None  # a turn has at least one model
     raise failure
 
