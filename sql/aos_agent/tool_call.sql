@@ -215,25 +215,31 @@ create function aos_agent.record_tool_result(turn_id uuid, tool_name text, resul
 as $$
 declare
     v_run aos_core.run := aos_agent._external_turn(record_tool_result.turn_id);
+    v_waiting aos_core.step[];
     v_step aos_core.step;
-    v_waiting bigint;
     v_status text;
 begin
-    select count(*) into v_waiting
+    select coalesce(array_agg(s), '{}') into v_waiting
       from aos_core.step as s
      where s.run_id = v_run.run_id and s.tool_name = record_tool_result.tool_name and s.status in ('awaiting_result', 'approved')
        and (record_tool_result.call_id is null or s.call_id = record_tool_result.call_id);
-    if v_waiting <> 1 then
-        raise exception using errcode = case when v_waiting = 0 then 'OS002' else 'OS001' end,
-            message = format('%s call(s) of %s wait for a result%s', case v_waiting when 0 then 'no' else v_waiting::text end,
-                record_tool_result.tool_name, coalesce(' under call_id ' || record_tool_result.call_id, '')),
-            hint = case when v_waiting = 0 then 'Announce the call with process_tool_call first; a call that waits for a person cannot have a result yet.'
-                else 'Pass call_id, as process_tool_call returned it.' end;
+    if cardinality(v_waiting) = 0 then
+        raise exception using errcode = 'OS002',
+            message = format('no call of %s waits for a result%s', record_tool_result.tool_name, ' under call_id ' || record_tool_result.call_id),
+            hint = 'Announce the call with process_tool_call first; a call that waits for a person cannot have a result yet.';
+    elsif cardinality(v_waiting) > 1 then
+        raise exception using errcode = 'OS001',
+            message = format('%s calls of %s wait for a result', cardinality(v_waiting), record_tool_result.tool_name),
+            hint = 'Pass call_id, as process_tool_call returned it.';
     end if;
-    select * into strict v_step
-      from aos_core.step as s
-     where s.run_id = v_run.run_id and s.tool_name = record_tool_result.tool_name and s.status in ('awaiting_result', 'approved')
-       and (record_tool_result.call_id is null or s.call_id = record_tool_result.call_id);
+    v_step := v_waiting[1];
+    -- What a person has approved is the skill's own function, not whatever a worker says that it returned.
+    if v_step.status = 'approved'
+        and exists (select from aos_skills.skill as k where k.skill_id = v_step.skill_id and k.implementation = 'sql_function')
+    then
+        raise exception using errcode = 'OS003', message = format('call %s of %s is run by the database', v_step.call_id, v_step.tool_name),
+            hint = format('SELECT aos_agent.run_turn(%L) runs it, now that it is approved.', v_run.run_id);
+    end if;
     v_status := aos_core._next_status(v_run.run_id, v_step.step_no);
     perform aos_core._record(v_run.run_id, '[]', json_build_array(json_build_object('step_no', v_step.step_no, 'status', 'completed',
         'finished_at', clock_timestamp(), 'message', aos_agent._tool_message(v_step.call_id, record_tool_result.result::json))), v_status,

@@ -60,7 +60,7 @@ def test_without_call_id_it_refuses_a_tool_that_waits_for_two_results(house: Hou
     turn = house.turn(agent)
     for call_id in ("c1", "c2"):
         house.tool(turn, skill, call_id=call_id)
-    with house.refused("OS001", f"2 call.s. of {skill} wait for a result") as refusal:
+    with house.refused("OS001", f"2 calls of {skill} wait for a result") as refusal:
         house.result(turn, skill, 1)
     assert "call_id" in refusal.hint
     house.result(turn, skill, 2, call_id="c2")
@@ -72,13 +72,13 @@ def test_it_refuses_a_result_that_nobody_waits_for(house: House) -> None:
     agent = house.agent()
     skill = house.skill(agent)
     turn = house.turn(agent)
-    with house.refused("OS002", f"no call.s. of {skill} wait for a result") as refusal:
+    with house.refused("OS002", f"no call of {skill} waits for a result") as refusal:
         house.result(turn, skill)
     assert "process_tool_call" in refusal.hint
     house.tool(turn, skill, call_id="c1")
     with house.refused("OS002", "under call_id c2"):
         house.result(turn, skill, call_id="c2")
-    with house.refused("OS002", "no call.s. of other_tool"):
+    with house.refused("OS002", "no call of other_tool"):
         house.result(turn, "other_tool", call_id="c1")
 
 
@@ -166,3 +166,15 @@ def test_record_tool_result_refuses_turns_that_the_database_runs(house: House) -
         house.result(turn, "web_search")
     with house.refused("OS003", "is run by the database"):
         house.finish(turn)
+
+
+def test_record_tool_result_refuses_an_approved_call_that_the_database_runs(house: House) -> None:
+    agent = house.agent()
+    skill = house.function_skill(agent, "f() returns int language sql return 7", approval="ask")
+    turn = house.turn(agent)
+    call = house.tool(turn, skill, call_id="c1")
+    house.call("aos_agent.approve_tool_call", call["step_id"])
+    with house.refused("OS003", f"call c1 of {skill} is run by the database") as refusal:
+        house.result(turn, skill, "forged")
+    assert f"SELECT aos_agent.run_turn('{turn}')" in refusal.hint
+    assert house.run(turn)["messages"][-1]["content"] == "7"
