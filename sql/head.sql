@@ -3,6 +3,17 @@
 -- Names in this script mean PostgreSQL's own objects, whatever else is in the database.
 set local search_path = pg_catalog, pg_temp;
 
+-- Models answer in Unicode: in another encoding an answer with one foreign character would be lost, with its turn.
+do $$
+begin
+    if current_setting('server_encoding') <> 'UTF8' then
+        raise exception using errcode = 'feature_not_supported',
+            message = format('pgagentos needs a database in the encoding UTF8, this one has %s', current_setting('server_encoding')),
+            hint = 'CREATE DATABASE name ENCODING ''UTF8'' TEMPLATE template0;';
+    end if;
+end
+$$;
+
 -- The script refuses to build on a schema that somebody else made: CREATE SCHEMA without IF NOT EXISTS.
 create schema aos_auth;
 create schema aos_meta;

@@ -10,7 +10,7 @@ declare
 begin
     select s.* into v_step from aos_core.step as s where s.step_id = _decide_approval.step_id;
     if not found then
-        raise exception using errcode = 'OS002', message = format('there is no tool call %s', _decide_approval.step_id),
+        raise exception using errcode = 'OS002', message = format('there is no tool call %s', coalesce(_decide_approval.step_id::text, 'NULL')),
             hint = 'SELECT * FROM aos_agent.pending_approval lists the calls that wait for a person.';
     end if;
     v_run := aos_agent._lock_turn(v_step.run_id);

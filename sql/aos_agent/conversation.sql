@@ -6,7 +6,8 @@ declare
 begin
     select c.tenant_id into v_tenant_id from aos_agent.conversation as c where c.conversation_id = _conversation_tenant.conversation_id;
     if not found then
-        raise exception using errcode = 'OS002', message = format('there is no conversation %s', _conversation_tenant.conversation_id),
+        raise exception using errcode = 'OS002',
+            message = format('there is no conversation %s', coalesce(_conversation_tenant.conversation_id::text, 'NULL')),
             hint = 'INSERT INTO aos_agent.conversation (agent_id, tenant_id) ... RETURNING conversation_id opens one.';
     end if;
     return v_tenant_id;
@@ -19,7 +20,7 @@ create function aos_agent._refuse_empty(content text) returns void
 as $$
 begin
     if coalesce(content, '') = '' then
-        raise exception using errcode = 'OS001', message = 'the message is empty', hint = 'Pass the user''s words as content.';
+        raise exception using errcode = 'OS001', message = 'the message is empty', hint = 'Pass what was said as content.';
     end if;
 end
 $$;

@@ -71,7 +71,7 @@ declare
 begin
     select r.* into v_run from aos_core.run as r where r.run_id = _lock_turn.turn_id;
     if not found then
-        raise exception using errcode = 'OS002', message = format('there is no turn %s', _lock_turn.turn_id),
+        raise exception using errcode = 'OS002', message = format('there is no turn %s', coalesce(_lock_turn.turn_id::text, 'NULL')),
             hint = 'SELECT aos_agent.start_turn(conversation_id) starts one.';
     end if;
     perform aos_agent._lock_conversation(v_run.conversation_id, nowait);

@@ -87,7 +87,7 @@ declare
 begin
     select * into v_proc from pg_proc where oid = register_function.function;
     if not found or v_proc.prokind <> 'f' then
-        raise exception using errcode = 'OS001', message = format('%s is not a function', register_function.function),
+        raise exception using errcode = 'OS001', message = format('%s is not a function', coalesce(register_function.function::text, 'NULL')),
             hint = 'Only functions can be skills; wrap a procedure or an aggregate in one.';
     end if;
     select count(*) into v_unnamed from aos_skills._function_arguments(v_proc.oid) as a where coalesce(a.name, '') = '';

@@ -27,7 +27,7 @@ def test_it_refuses_an_empty_message(house: House) -> None:
 
 def test_it_refuses_an_unknown_conversation(house: House) -> None:
     for unknown in (uuid4(), None):
-        with house.refused("OS002", "there is no conversation") as refusal:
+        with house.refused("OS002", f"there is no conversation {unknown or 'NULL'}") as refusal:
             house.call("aos_agent.add_user_message", unknown, "hello")
         assert "RETURNING conversation_id" in refusal.hint
 

@@ -250,6 +250,7 @@ def test_they_refuse_what_does_not_wait_for_a_person(house: House) -> None:
     for decide in (approve, reject):
         with house.refused("OS003", "does not wait for a person, it is awaiting_result"):
             decide(house, step)
-        with house.refused("OS002", "there is no tool call") as refusal:
-            decide(house, str(uuid4()))
-        assert "pending_approval" in refusal.hint
+        for unknown in (str(uuid4()), None):
+            with house.refused("OS002", f"there is no tool call {unknown or 'NULL'}") as refusal:
+                decide(house, unknown)
+            assert "pending_approval" in refusal.hint

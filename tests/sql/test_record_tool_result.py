@@ -147,8 +147,9 @@ def test_finish_turn_refuses_while_calls_are_open_and_names_them(
 def test_finish_turn_refuses_an_empty_answer(house: House) -> None:
     turn = house.turn()
     for content in ("", None):
-        with house.refused("OS001", "is empty"):
+        with house.refused("OS001", "is empty") as refusal:
             house.call("aos_agent.finish_turn", turn, content)
+        assert refusal.hint == "Pass what was said as content."
 
 
 def test_finish_turn_refuses_a_turn_that_has_ended_or_is_unknown(house: House) -> None:

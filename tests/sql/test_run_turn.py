@@ -155,7 +155,7 @@ def test_a_turn_that_waits_for_tools_says_for_which(house: House) -> None:
 
 def test_it_refuses_an_unknown_turn(house: House) -> None:
     for unknown in (uuid4(), None):
-        with house.refused("OS002", "there is no turn"):
+        with house.refused("OS002", f"there is no turn {unknown or 'NULL'}"):
             house.call("aos_agent.run_turn", unknown)
 
 
