@@ -38,6 +38,9 @@ def check(database: Database) -> list[Finding]:
         _provider(database, p["provider"], p["base_url"], p["api_key_env"])
         for p in statements.providers(database)
     )
+    findings.extend(
+        _lost_function(s["name"], s["function_name"]) for s in statements.lost_functions(database)
+    )
     return findings
 
 
@@ -51,6 +54,15 @@ def _extension(name: str, installed: str | None) -> Finding:
         else f"CREATE EXTENSION {name};"
     )
     return f"extension {name}", "missing", "not created in this database", hint
+
+
+def _lost_function(skill: str, function: str) -> Finding:
+    return (
+        f"skill {skill}",
+        "missing",
+        f"function {function} does not exist any more",
+        "Create the function again, or set is_active of the skill to false in aos_skills.skill.",
+    )
 
 
 def _package(name: str, use: str) -> Finding:

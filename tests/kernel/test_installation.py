@@ -71,3 +71,39 @@ def test_a_key_in_the_environment_is_named_and_never_shown(own_database: Databas
     assert found["provider openai"] == ("ok", "key in OPENAI_API_KEY", None)
     assert API_KEY not in str(found)
     assert found["provider anthropic"][0] == "missing"
+
+
+def test_a_skill_whose_function_was_dropped_is_named(scene: Scene) -> None:
+    scene.skill("lost(a integer) returns integer language sql return a")
+    scene.skill("kept(a integer) returns integer language sql return a")
+    scene.connection.execute(f"drop function public.lost_{scene.name}(integer)")
+    found = findings(scene.connection)
+    status, detail, hint = found["skill lost"]
+    assert (status, detail) == (
+        "missing",
+        f"function public.lost_{scene.name}(integer) does not exist any more",
+    )
+    assert "is_active" in str(hint)
+    assert "skill kept" not in found
+
+
+def test_a_skill_in_a_schema_that_the_caller_may_not_use_is_not_looked_up(scene: Scene) -> None:
+    schema = f"closed_{scene.name}"
+    connection = scene.connection
+    connection.execute(f'create schema "{schema}"')
+    scene.skill("hidden(a integer) returns integer language sql return a")
+    connection.execute(f'alter function public.hidden_{scene.name}(integer) set schema "{schema}"')
+    connection.execute(
+        "update aos_skills.skill set function_name = %s where name = 'hidden' and tenant_id = %s",
+        (f"{schema}.hidden_{scene.name}(integer)", scene.tenant_id),
+    )
+    assert "skill hidden" not in findings(connection)
+    role = f"looker_{scene.name}"
+    with connection.transaction(force_rollback=True):
+        connection.execute(
+            f"create role {role}; grant usage on schema aos_core, aos_meta, aos_skills to {role};"
+            f" grant select on all tables in schema aos_meta, aos_skills to {role};"
+            f" grant execute on all functions in schema aos_core, aos_meta to {role};"
+            f" set local role {role}"
+        )
+        assert "skill hidden" not in findings(connection)

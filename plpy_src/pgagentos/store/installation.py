@@ -22,3 +22,19 @@ def providers(database: Database) -> list[Row]:
         " where exists (select from aos_meta.llm_model_registry as m"
         " where m.provider = p.provider and m.is_active) order by p.provider"
     )
+
+
+def lost_functions(database: Database) -> list[Row]:
+    """``name`` and ``function_name`` of active skills whose SQL function is not there any more.
+
+    A schema that the caller may not use is left out: its functions cannot be looked up.
+    """
+    return database.rows(
+        "select s.name, s.function_name from aos_skills.skill as s"
+        " left join pg_catalog.pg_namespace as n on pg_catalog.quote_ident(n.nspname)"
+        """ = substring(s.function_name from '^("(?:[^"]|"")+"|[^".]+)[.]')"""
+        " where s.is_active and s.implementation = 'sql_function'"
+        " and case when n.oid is null or pg_catalog.has_schema_privilege(n.oid, 'usage')"
+        " then pg_catalog.to_regprocedure(s.function_name) is null else false end"
+        " order by s.name, s.tenant_id"
+    )
