@@ -80,6 +80,9 @@ def call(plpy: Any, name: str, *arguments: Any) -> Any:
 
     Returns:
         what the entry point returns, for PL/Python to convert.
+
+    Raises:
+        plpy.Error: with the SQLSTATE of whatever went wrong; ``XX000`` when nobody foresaw it.
     """
     global _session
     if _session is None:
@@ -101,6 +104,18 @@ def call(plpy: Any, name: str, *arguments: Any) -> Any:
         if original is not None:
             raise original from None
         raise _to_sql(plpy, "57014", "canceling statement due to user request") from None
+    except (plpy.Error, plpy.SPIError, plpy.Fatal):
+        raise  # the server's own, for example from leaving a savepoint
+    except Exception as error:
+        # Its text may quote a body or a key, so only its class and its place go out.
+        raise _to_sql(
+            plpy,
+            "XX000",
+            f"internal error in {name}: {type(error).__name__}",
+            "If pgagentos was installed anew while this session was open, reconnect. Otherwise this"
+            " is a defect of pgAgentOS.",
+            _place_of(error),
+        ) from None
 
 
 def _as_it_was(plpy: Any, error: DatabaseError) -> BaseException:
@@ -109,6 +124,18 @@ def _as_it_was(plpy: Any, error: DatabaseError) -> BaseException:
         spidata = getattr(error.original, "spidata", None) or (None,) * 4
         return _to_sql(plpy, error.sqlstate, error.message, spidata[2], spidata[1])
     return error.original
+
+
+def _place_of(error: BaseException) -> str:
+    """Files, lines and functions that led to the error; PL/Python itself names no files."""
+    places = []
+    traceback = error.__traceback__
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        file = code.co_filename.rpartition("/")[2]
+        places.append(f"{file}:{traceback.tb_lineno} {code.co_name}")
+        traceback = traceback.tb_next
+    return ", ".join(places)
 
 
 def _to_sql(
