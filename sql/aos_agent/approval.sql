@@ -103,8 +103,8 @@ comment on function aos_agent._go_on(uuid) is
     'What a waiting turn can do by itself: approvals that came too late expire, and approved calls of a turn that is driven from outside run when their skill lives in the database. Returns the status. The turn is locked.';
 
 create view aos_agent.pending_approval as
-    select s.step_id, c.tenant_id, g.name as agent_name, c.conversation_id, s.run_id as turn_id, s.tool_name, s.arguments,
-           a.requested_at, a.expires_at
+    select s.step_id, g.name as agent_name, s.tool_name, s.arguments, a.requested_at, a.expires_at, s.run_id as turn_id,
+           c.conversation_id, c.tenant_id
       from aos_core.approval as a
       join aos_core.step as s on s.step_id = a.step_id and s.tenant_id = a.tenant_id
       join aos_core.run as r on r.run_id = s.run_id and r.tenant_id = s.tenant_id

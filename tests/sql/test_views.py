@@ -120,3 +120,16 @@ def test_the_event_log_is_append_only(house: House, statement: str) -> None:
     with house.refused("OS003", "the event log is append-only"):
         house.rows(statement)
     assert house.events(turn) == ["turn_started"]
+
+
+@pytest.mark.parametrize(
+    "view",
+    ["aos_agent.pending_approval", "aos_agent.transcript", "aos_core.runs", "aos_core.steps"],
+)
+def test_what_people_look_at_ends_with_the_tenant(house: House, view: str) -> None:
+    columns = house.rows(
+        "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0"
+        " order by attnum",
+        view,
+    )
+    assert columns[-1] == ("tenant_id",)
