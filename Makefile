@@ -65,6 +65,7 @@ install-kernel: require-python ## Install the Python kernel alone
 	  $(INSTALL) -D -m 644 "$$file" '$(kernel).new/'"$${file#plpy_src/}" || exit 1; \
 	done; \
 	$(BYTE_COMPILE) '$(kernel).new'; \
+	echo '$(EXTVERSION)' > '$(kernel).new/VERSION'; \
 	rm -rf '$(kernel)'; mv '$(kernel).new' '$(kernel)'
 
 install-deps: require-python ## Install the hash-locked Python packages alone, into a directory of our own

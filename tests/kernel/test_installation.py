@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import psycopg
+import pytest
 
-from cluster import Database
+from cluster import CHECKOUT, Database
 from kernel.conftest import API_KEY
 from kernel.replies import says
 from kernel.scene import Scene, make_scene, rows
 from servers.play_server import Play
+
+_CONTROL = (CHECKOUT / "pgagentos.control").read_text(encoding="utf-8")
+VERSION = re.findall(r"^default_version = '(.*)'$", _CONTROL, re.MULTILINE)[0]
 
 
 def findings(connection: psycopg.Connection) -> dict[str, tuple[str, str, str | None]]:
@@ -107,3 +112,24 @@ def test_a_skill_in_a_schema_that_the_caller_may_not_use_is_not_looked_up(scene:
             f" set local role {role}"
         )
         assert "skill hidden" not in findings(connection)
+
+
+def test_a_kernel_of_another_version_than_the_extension_is_refused(database: Database) -> None:
+    with database.connect() as connection:
+        connection.execute(
+            "update pg_extension set extversion = '0.0.9' where extname = 'pgagentos'"
+        )
+        try:
+            with pytest.raises(psycopg.Error) as caught:
+                connection.execute("select aos_meta.has_api_key('openai')")
+        finally:
+            connection.execute(
+                "update pg_extension set extversion = %s where extname = 'pgagentos'", (VERSION,)
+            )
+        assert caught.value.sqlstate == "OS901"
+        message = str(caught.value.diag.message_primary)
+        assert "this database has pgagentos 0.0.9" in message
+        assert message.endswith(f"the Python package of {VERSION}")
+        assert "ALTER EXTENSION pgagentos UPDATE" in str(caught.value.diag.message_hint)
+        # The same session goes on once they fit.
+        assert connection.execute("select aos_meta.has_api_key('openai')").fetchone() is not None

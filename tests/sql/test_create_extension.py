@@ -47,7 +47,7 @@ def test_it_works_whatever_the_search_path_is_and_again_after_a_drop(cluster: Cl
         connection.execute('create schema "Odd Name"')
         connection.execute('create extension vector schema "Odd Name"')
         connection.execute('create extension pgcrypto schema "Odd Name"')
-        connection.execute("set search_path = nowhere, \"Odd Name\"")
+        connection.execute('set search_path = nowhere, "Odd Name"')
         for _ in range(2):
             connection.execute("create extension pgagentos cascade")
             cursor = connection.execute(
