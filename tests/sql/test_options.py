@@ -1,4 +1,4 @@
-"""Options of providers and models: a value that the driver could not use is refused when written."""
+"""Options of providers and models: a value that no driver could use is refused when written."""
 
 from __future__ import annotations
 
