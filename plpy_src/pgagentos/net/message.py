@@ -27,6 +27,10 @@ class HttpRequest(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
 
+    def __repr__(self) -> str:
+        """Leave headers, query and body out: they hold keys and what people said."""
+        return f"HttpRequest({self.method!r}, {self.url.partition('?')[0]!r})"
+
 
 class HttpResponse(NamedTuple):
     """A complete response.

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pgagentos.errors import InvalidInput
+from pgagentos.net.message import HttpRequest
 from pgagentos.providers import openai_chat
 from pgagentos.providers.base import ChatRequest, Endpoint, Message, Tool
 from unit.providers.conversation import (
@@ -70,8 +71,13 @@ def test_extra_headers_win_and_the_query_is_escaped() -> None:
     assert dict(request.headers)["accept"] == "text/json"
 
 
-def test_the_key_is_not_in_the_endpoint_s_text() -> None:
-    assert "key-1" not in repr(at())
+def test_the_key_is_not_in_the_text_of_an_endpoint_or_a_request() -> None:
+    request = HttpRequest(
+        "POST", "http://h/v1?key=key-1", (("authorization", "Bearer key-1"),), b"key-1"
+    )
+    for value in (at(), request):
+        assert "key-1" not in repr(value)
+        assert "http" in repr(value)
 
 
 # --- history -----------------------------------------------------------------------------------
