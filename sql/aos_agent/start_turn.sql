@@ -1,31 +1,25 @@
-create function aos_agent._lock_conversation(conversation_id uuid, nowait boolean default false) returns uuid
+create function aos_agent._lock_conversation(conversation_id uuid, nowait boolean default false) returns void
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_tenant_id uuid;
 begin
     -- NO KEY UPDATE: messages may be added meanwhile, a second turn may not start.
     if nowait then
         begin
-            select c.tenant_id into v_tenant_id from aos_agent.conversation as c
-             where c.conversation_id = _lock_conversation.conversation_id for no key update nowait;
+            perform from aos_agent.conversation as c
+              where c.conversation_id = _lock_conversation.conversation_id for no key update nowait;
         exception when lock_not_available then
             raise exception using errcode = 'OS004',
                 message = format('conversation %s is busy with another turn', _lock_conversation.conversation_id),
                 hint = 'Try again later, or call without nowait to wait for it.';
         end;
     else
-        select c.tenant_id into v_tenant_id from aos_agent.conversation as c
-         where c.conversation_id = _lock_conversation.conversation_id for no key update;
+        perform from aos_agent.conversation as c
+          where c.conversation_id = _lock_conversation.conversation_id for no key update;
     end if;
-    if v_tenant_id is null then
-        v_tenant_id := aos_agent._conversation_tenant(_lock_conversation.conversation_id);  -- raises
-    end if;
-    return v_tenant_id;
 end
 $$;
 comment on function aos_agent._lock_conversation(uuid, boolean) is
-    'Locks a conversation for the rest of the transaction: one turn at a time. A second caller waits, or fails at once with nowait. Returns tenant_id.';
+    'Locks a conversation for the rest of the transaction: one turn at a time. A second caller waits, or fails at once with nowait.';
 
 create function aos_agent._start_turn(conversation_id uuid, content text default null, agent_name text default null) returns uuid
     language plpgsql set search_path = pg_catalog, pg_temp
