@@ -3,14 +3,14 @@
 * AgentOSError
   x InvalidInput            OS001  an argument cannot be used as it is
   x NotFound                OS002  the row that was named is not there (or not visible)
-  x Conflict                OS003  the row is not in a state that allows this
+  x (raised in SQL)         OS003  the row is not in a state that allows this
   x (raised in SQL)         OS004  another session drives a turn of this conversation
   + ProviderError           OS1xx  a model provider did not give a usable answer (see its kinds)
   x (no exception)          OS112-OS114  a turn ended without an answer (see TURN_FAILURES)
   x InstallationError       OS901  a part of the installation is missing
 
-Two more groups have no class: OS004, which SQL raises, and OS112 to OS114, which are written to the
-row of a turn that failed. docs/errors.md lists all codes.
+Two more groups have no class: OS003 and OS004, which SQL raises, and OS112 to OS114, which are
+written to the row of a turn that failed. docs/errors.md lists all codes.
 
 SQLSTATE class ``OS`` is private: by PostgreSQL's ``errcodes.txt`` the classes that begin with 0-4
 and A-H belong to the SQL standard, so no standard class can ever collide with it.
@@ -49,12 +49,6 @@ class NotFound(AgentOSError):
     """The row that was named is not there, or not visible to the caller."""
 
     sqlstate = "OS002"
-
-
-class Conflict(AgentOSError):
-    """The row is not in a state that allows what was asked."""
-
-    sqlstate = "OS003"
 
 
 class InstallationError(AgentOSError):
