@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,24 @@ def imports(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             yield node.module
+
+
+def unit_of(module: str) -> str:
+    """The folder or module right below the package that a dotted name lies in."""
+    return module.removeprefix("pgagentos.").partition(".")[0]
+
+
+def units_imported(path: Path) -> Iterator[str]:
+    """The units of the package that a module imports, also inside functions."""
+    package = ["pgagentos", *path.relative_to(PACKAGE).parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            whole = ".".join([*base, *([node.module] if node.module else [])])
+            if whole == "pgagentos":
+                yield from (alias.name for alias in node.names)
+            elif whole.startswith("pgagentos."):
+                yield unit_of(whole)
 
 
 def tracked_files() -> list[Path]:
@@ -110,6 +129,16 @@ def test_only_net_opens_sockets() -> None:
     }
     assert found == set()
     assert any("socket" in imports(path) for path in (PACKAGE / "net").glob("*.py"))
+
+
+def test_the_parts_of_the_package_import_each_other_in_one_direction() -> None:
+    graph: dict[str, set[str]] = {}
+    for path in MODULES:
+        unit = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        graph.setdefault(unit, set()).update(set(units_imported(path)) - {unit})
+    order = list(TopologicalSorter(graph).static_order())  # raises CycleError
+    for lower, upper in (("store", "agent"), ("turn", "store"), ("net", "providers")):
+        assert order.index(lower) < order.index(upper)
 
 
 def test_no_thread_and_no_event_loop_runs_in_a_backend() -> None:
