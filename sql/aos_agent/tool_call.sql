@@ -74,6 +74,7 @@ begin
     if v_call.function_name is not null and (v_call.decision = 'run' or (v_call.decision = 'awaiting_approval' and is_approved)) then
         begin
             result := aos_agent._call_function(_run_call.run_id, v_call.function_name, _run_call.arguments::jsonb);
+            perform result #>> '{}';  -- a string that text cannot hold ("\u0000") fails here, where the model is told
             status := 'completed';
         exception when others then  -- a cancel is not among others
             if sqlstate like '40%' then

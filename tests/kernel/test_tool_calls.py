@@ -238,3 +238,10 @@ def test_a_skill_that_runs_a_turn_of_its_own_may_fail_at_both_depths(scene: Scen
     assert scene.ask() == "outer answer"
     results = scene.play.bodies()[-1]["messages"]
     assert "failed at depth 1" in results[-1]["content"]
+
+
+def test_a_result_that_text_cannot_hold_is_cleaned(scene: Scene) -> None:
+    scene.skill("""odd() returns json language sql return '"a\\u0000b\\ud800c"'::json""")
+    scene.says(calls(tool_call("odd")), says("well"))
+    assert scene.ask() == "well"
+    assert scene.tool_results() == ["a\ufffdb\ufffdc"]

@@ -305,3 +305,13 @@ def test_text_that_json_must_escape_goes_through_unharmed(house: House) -> None:
     text = 'back\\slash "quoted" \t\n 한글 🙂 </script> \u2028'
     call = house.tool(house.turn(agent), skill, {"a": text})
     assert call["result"] == text
+
+
+def test_a_result_that_text_cannot_hold_is_told_to_the_model(house: House) -> None:
+    agent = house.agent()
+    skill = house.function_skill(
+        agent, """f() returns json language sql return '"\\u0000"'::json"""
+    )
+    call = house.tool(house.turn(agent), skill)
+    assert call["status"] == "failed"
+    assert "22P05" in call["result"]

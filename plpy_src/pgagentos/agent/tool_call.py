@@ -9,7 +9,7 @@ from typing import Any
 
 from ..database import Database, DatabaseError
 from ..providers.base import ToolCall
-from ..providers.wire import dumps, parse_arguments
+from ..providers.wire import clean_text, dumps, parse_arguments
 from ..skills.arguments import argument_error
 from ..store import skills
 from ..turn import Skill, Turn
@@ -44,7 +44,7 @@ def message(call_id: str, content: str, *, is_error: bool) -> str:
 
 def content_of(result: str) -> str:
     """What the model reads of a JSON result: a string as its text, anything else as JSON."""
-    text = str(json.loads(result)) if result.startswith('"') else result
+    text = clean_text(json.loads(result)) if result.startswith('"') else result
     if len(text) > MAX_RESULT_CHARACTERS:
         left_out = len(text) - MAX_RESULT_CHARACTERS
         text = f"{text[:MAX_RESULT_CHARACTERS]}\n[{left_out} more characters left out]"
