@@ -34,9 +34,11 @@ def bare_database(cluster: Cluster, name: str, encoding: str) -> Iterator[psycop
 def test_a_database_that_cannot_hold_every_answer_is_refused(
     cluster: Cluster, encoding: str
 ) -> None:
-    with bare_database(cluster, f"encoding_{encoding.lower()}", encoding) as connection:
-        with pytest.raises(psycopg.errors.FeatureNotSupported) as caught:
-            connection.execute("create extension pgagentos cascade")
+    with (
+        bare_database(cluster, f"encoding_{encoding.lower()}", encoding) as connection,
+        pytest.raises(psycopg.errors.FeatureNotSupported) as caught,
+    ):
+        connection.execute("create extension pgagentos cascade")
     message = caught.value.diag.message_primary or ""
     assert re.search(f"needs a database in the encoding UTF8, this one has {encoding}", message)
     assert "ENCODING 'UTF8'" in (caught.value.diag.message_hint or "")
