@@ -96,7 +96,7 @@ class Turn:
 
     Attributes:
         answer: the last reply's text, once the turn is completed.
-        failure: the message of its error, once it has failed.
+        failure: its error, once it has failed: ``message``, ``hint`` and more.
         new_steps: rows that :func:`pgagentos.store.turns.record` has still to insert; their
             ``message``, ``vendor`` and ``arguments`` are JSON text.
         closed_steps: rows that it has still to close.
@@ -121,6 +121,6 @@ class Turn:
         self.messages = messages
         self.call_ids = call_ids
         self.answer: str | None = None
-        self.failure: str | None = None
+        self.failure: Mapping[str, Any] | None = None
         self.new_steps: list[dict[str, Any]] = []
         self.closed_steps: list[dict[str, Any]] = []

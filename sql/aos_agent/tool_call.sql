@@ -161,7 +161,7 @@ begin
         end if;
         return aos_agent._tool_call_state(v_step);
     end if;
-    select a.agent_id, coalesce(a.max_model_calls, (aos_meta.setting('max_model_calls') #>> '{}')::integer)
+    select a.agent_id, coalesce(a.max_model_calls, (aos_meta.setting('max_model_calls') #>> '{}')::integer, 10)
       into strict v_agent_id, v_max_model_calls
       from aos_agent.conversation as c
       join aos_agent.agent as a on a.agent_id = c.agent_id and a.tenant_id = c.tenant_id

@@ -1,7 +1,7 @@
 create view aos_agent.turn_context as
     select r.run_id, r.tenant_id, r.conversation_id, c.agent_id, r.runner, r.status, r.model_calls,
            r.input_tokens + r.output_tokens as used_tokens,
-           coalesce(a.max_model_calls, (select (s.value #>> '{}')::integer from aos_meta.setting as s where s.name = 'max_model_calls'))
+           coalesce(a.max_model_calls, (select (s.value #>> '{}')::integer from aos_meta.setting as s where s.name = 'max_model_calls'), 10)
                as max_model_calls,
            a.max_turn_tokens, v.system_prompt, v.params, m.models, t.skills, h.messages, h.vendors,
            case when r.model_calls > 0 then

@@ -245,3 +245,23 @@ def test_a_result_that_text_cannot_hold_is_cleaned(scene: Scene) -> None:
     scene.says(calls(tool_call("odd")), says("well"))
     assert scene.ask() == "well"
     assert scene.tool_results() == ["a\ufffdb\ufffdc"]
+
+
+def test_a_skill_with_a_broken_schema_fails_as_a_call_not_as_a_turn(scene: Scene) -> None:
+    scene.skill(DOUBLE)
+    scene.connection.execute(
+        """update aos_skills.skill set parameters = '{"type": "object", "required": 1}'
+           where name = 'double'"""
+    )
+    scene.says(calls(tool_call("double", {"n": 21})), says("It is out of order."))
+    assert scene.ask() == "It is out of order."
+    assert scene.tool_results()[0].startswith("The tool double cannot be used: ")
+    assert scene.shape() == ["model completed", "tool failed", "model completed"]
+
+
+def test_without_the_setting_a_turn_has_ten_model_calls(scene: Scene) -> None:
+    scene.skill(DOUBLE)
+    with scene.connection.transaction(force_rollback=True):
+        scene.connection.execute("delete from aos_meta.setting where name = 'max_model_calls'")
+        scene.says(*(calls(tool_call("double", {"n": n})) for n in range(9)), says("ten"))
+        assert scene.ask() == "ten"

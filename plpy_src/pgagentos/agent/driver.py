@@ -50,9 +50,11 @@ def ask(
     turn = turns.load(database, run_id, is_uncommitted=True)
     _advance(database, carrier, turn)
     if turn.status != "completed":
+        failure = turn.failure or {}
+        hint = f"SELECT aos_agent.run_turn('{run_id}') shows what it waits for or what failed."
         database.warn(
-            f"turn {run_id} is {turn.status}" + (f": {turn.failure}" if turn.failure else ""),
-            f"SELECT aos_agent.run_turn('{run_id}') shows what it waits for or what failed.",
+            f"turn {run_id} is {turn.status}" + (f": {failure['message']}" if failure else ""),
+            f"{failure['hint']} {hint}" if failure.get("hint") else hint,
         )
     return turn.answer
 

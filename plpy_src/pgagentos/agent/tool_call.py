@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ..database import Database, DatabaseError
+from ..errors import InvalidInput
 from ..providers.base import ToolCall
 from ..providers.wire import clean_text, dumps, parse_arguments
 from ..skills.arguments import argument_error
@@ -67,7 +68,10 @@ def decide(turn: Turn, tool_name: str, arguments: str) -> tuple[Skill | None, st
         return None, f"There is no tool {tool_name}. Use only the tools that are offered."
     if skill.on_call == "denied":
         return skill, f"The tool {tool_name} may not be used here."
-    return skill, argument_error(dumps(skill.tool.parameters), arguments)
+    try:
+        return skill, argument_error(dumps(skill.tool.parameters), arguments)
+    except InvalidInput as error:  # a broken schema is no reason to lose the turn
+        return skill, f"The tool {tool_name} cannot be used: {error.message}."
 
 
 def run(database: Database, turn: Turn, skill: Skill, arguments: str) -> tuple[str, str]:

@@ -45,7 +45,7 @@ def embedding_model(database: Database) -> tuple[str, Endpoint]:
     )
     if not rows:
         raise InvalidInput(
-            "no embedding model is set",
+            "no embedding model is set, or the one that is set is not registered",
             hint="UPDATE aos_meta.setting SET value = to_jsonb('multilingual-e5-small'::text)"
             " WHERE name = 'embedding_model', with the name of a registered embedding model.",
         )

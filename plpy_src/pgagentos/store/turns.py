@@ -160,4 +160,4 @@ def record(
     turn.new_steps.clear()
     turn.closed_steps.clear()
     turn.status = status
-    turn.failure = None if error is None else str(error["message"])
+    turn.failure = error
