@@ -88,7 +88,7 @@ comment on column aos_meta.llm_model_registry.is_builtin is 'True while the row 
 
 insert into aos_meta.setting (name, value, description, is_builtin) values
     ('max_model_calls', '10', 'Most model calls of one turn, where the agent does not say otherwise.', true),
-    ('history_turns', '12', 'How many earlier turns a model is shown, where the persona''s params do not say otherwise; null: all that fit its context window.', true),
+    ('history_turns', '8', 'How many earlier turns a model is shown, where the persona''s params do not say otherwise; null: all that fit its context window.', true),
     ('approval_expires_after', '"7 days"', 'How long a person may take to approve a tool call.', true),
     ('embedding_model', 'null', 'Name of the registered model that aos_meta.embed uses; null: session memory is searched by words only.', true);
 

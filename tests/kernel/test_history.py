@@ -35,15 +35,15 @@ def test_no_earlier_turns_are_shown_to_a_persona_that_wants_none(scene: Scene) -
     assert shown(scene) == ["question 2"]
 
 
-def test_twelve_earlier_turns_are_shown_by_default_and_all_on_demand(scene: Scene) -> None:
-    conversation_id = talk(scene, 15)
+def test_eight_earlier_turns_are_shown_by_default_and_all_on_demand(scene: Scene) -> None:
+    conversation_id = talk(scene, 11)
     assert shown(scene)[0] == "question 2"
-    assert len(shown(scene)) == 25
+    assert len(shown(scene)) == 17
     scene.set_params(history_turns=None)
     scene.says(says("all of it"))
     scene.ask("last", conversation_id)
     assert shown(scene)[0] == "question 0"
-    assert len(shown(scene)) == 31
+    assert len(shown(scene)) == 23
 
 
 def test_only_turns_that_fit_the_context_window_are_shown(scene: Scene) -> None:
