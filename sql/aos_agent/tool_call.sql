@@ -26,7 +26,7 @@ comment on function aos_agent._decide_tool_call(uuid, text, json) is
     'What is to happen to a call that the model of a turn asks for: run, awaiting_approval, awaiting_result (an outside worker runs it), denied, unknown_tool or invalid_arguments, with the reason in words for the model. What happens to a known call is decided by effective_skill.on_call, for all drivers.';
 
 create function aos_agent._tool_message(call_id text, result json, is_error boolean default false) returns text
-    language plpgsql immutable set search_path = pg_catalog, pg_temp
+    language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- A JSON string is given to the model as its text, anything else as JSON.
@@ -37,7 +37,7 @@ $$;
 comment on function aos_agent._tool_message(text, json, boolean) is 'The result of a tool call as a message in the neutral format.';
 
 create function aos_agent._assistant_message(content text, tool_calls json default null) returns text
-    language plpgsql immutable set search_path = pg_catalog, pg_temp
+    language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
     return '{"role":"assistant","content":' || to_json(content) || coalesce(',"tool_calls":' || tool_calls, '') || '}';

@@ -38,7 +38,7 @@ begin
                         'comment', col_description(a.attrelid, a.attnum))) order by a.attnum)
                       from pg_attribute as a where a.attrelid = v_table and a.attnum > 0 and not a.attisdropped),
         'constraints', (select coalesce(json_agg(pg_get_constraintdef(k.oid) order by k.conname), '[]')
-                          from pg_constraint as k where k.conrelid = v_table),
+                          from pg_constraint as k where k.conrelid = v_table and k.contype <> 'n'),  -- not null: a column says it itself
         'indexes', (select coalesce(json_agg(pg_get_indexdef(i.indexrelid) order by i.indexrelid::regclass::text), '[]')
                       from pg_index as i where i.indrelid = v_table))
       into v_result;
