@@ -33,6 +33,9 @@ __all__ = [
     "unique_call_ids",
 ]
 
+#: Deepest nesting of a call's arguments.
+MAX_DEPTH = 500
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 _UNSAFE_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
 # --- bodies ------------------------------------------------------------------------------------
@@ -123,9 +126,24 @@ def parse_arguments(text: str) -> dict[str, Any] | None:
         value = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or _is_too_deep(text):
         return None
     return clean_tree(value) if "\\u" in text or not text.isascii() else value
+
+
+def _is_too_deep(text: str) -> bool:
+    """Tell whether JSON is nested so deeply that PostgreSQL's parser may run out of stack."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return False
+    depth = 0
+    for mark in _STRING_OR_BRACKET.findall(text):
+        if mark in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                return True
+        elif mark in "]}":
+            depth -= 1
+    return False
 
 
 def is_cut_off(text: str) -> bool:

@@ -274,3 +274,13 @@ def test_edge_17_the_beginning_of_a_json_text_is_recognised(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "{}", '{"a":"}{"}', "{'a':1}", "}{", "nonsense", '{"a":1}}'])
 def test_edge_17_whole_and_merely_wrong_json_is_not_cut_off(text: str) -> None:
     assert not wire.is_cut_off(text)
+
+
+def test_arguments_nested_deeper_than_the_database_reads_are_no_arguments() -> None:
+    def nested(depth: int) -> str:
+        return '{"n":' + "[" * (depth - 1) + "]" * (depth - 1) + "}"
+
+    assert wire.parse_arguments(nested(wire.MAX_DEPTH)) is not None
+    assert wire.parse_arguments(nested(wire.MAX_DEPTH + 1)) is None
+    flat = json.dumps({"n": [[]] * 1000, "text": "[{" * 1000 + '"'})
+    assert wire.parse_arguments(flat) == json.loads(flat)
