@@ -64,6 +64,34 @@ def test_a_second_caller_with_nowait_gets_a_clear_error(
     assert state_of(other, "run_turn", turn_id, True)["answer"] == "from the first"
 
 
+@pytest.mark.parametrize(
+    ("signal", "sqlstate"), [("pg_cancel_backend", "57014"), ("pg_terminate_backend", "57P01")]
+)
+def test_a_caller_that_waits_for_the_conversation_can_be_stopped(
+    scene: Scene,
+    other: psycopg.Connection,
+    database: Database,
+    in_background: Background,
+    signal: str,
+    sqlstate: str,
+) -> None:
+    turn_id = scene.start()
+    scene.says(held(says("from the first")))
+    first = in_background(scene.run_turn, turn_id)
+    scene.play.arrived(1)
+    second = in_background(state_of, other, "run_turn", turn_id)
+    with database.connect() as observer:
+        wait_until_blocked(observer, other.info.backend_pid)
+        observer.execute(f"select {signal}(%s)", (other.info.backend_pid,))
+    error = second.exception(timeout=2)
+    assert isinstance(error, psycopg.Error)
+    assert error.sqlstate == sqlstate
+    assert not first.done()
+    scene.play.release()
+    assert first.result()["answer"] == "from the first"
+    assert len(scene.play.requests()) == 1
+
+
 def test_a_second_caller_goes_on_when_the_first_is_rolled_back(
     scene: Scene, other: psycopg.Connection, database: Database, in_background: Background
 ) -> None:
