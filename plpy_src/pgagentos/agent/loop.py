@@ -9,14 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from ..database import Database
-from ..errors import TURN_FAILURES, ProviderError
 from ..net.wait import Steps
 from ..providers.base import ChatReply, Message, ToolCall
 from ..providers.history import call_ids_of, result_id_of
 from ..providers.wire import dumps
 from ..store import turns
 from ..turn import FINAL, Turn
-from . import tool_call
+from . import failures, tool_call
 from .model_call import Answered, Exchange, NoAnswer, call_model
 
 LAST_CALL = "You have no tool calls left in this turn. Answer now with what you know."
@@ -46,7 +45,7 @@ def advance(database: Database, turn: Turn, exchange: Exchange) -> Steps[None]:
             return
         used = turn.used_tokens
         if turn.context.max_turn_tokens is not None and used >= turn.context.max_turn_tokens:
-            _fail(
+            failures.end(
                 database,
                 turn,
                 "token_limit",
@@ -61,7 +60,7 @@ def advance(database: Database, turn: Turn, exchange: Exchange) -> Steps[None]:
                 turn, "none" if is_last else "auto", LAST_CALL if is_last else None, exchange
             )
         except NoAnswer as failure:
-            _record_failure(database, turn, failure, started_at)
+            failures.end_after(database, turn, failure, started_at)
             return
         _take_reply(database, turn, answered, started_at, is_last=is_last)
 
@@ -70,7 +69,7 @@ def _take_reply(
     database: Database, turn: Turn, answered: Answered, started_at: str, *, is_last: bool
 ) -> None:
     """Turn a model's reply into steps, and decide what follows from it."""
-    started_at = _add_failures(turn, answered.wasted, started_at)
+    started_at = failures.add_steps(turn, answered.wasted, started_at)
     reply = answered.reply
     calls = _with_own_ids(turn, reply.tool_calls)
     content = reply.content or reply.refusal or ""
@@ -85,7 +84,7 @@ def _take_reply(
         text = f'{text[:-1]},"tool_calls":[{listed}]}}'
     # A vendor's blocks name the calls by its own ids: they are of no use beside an id of ours.
     vendor = None if reply.vendor is None or calls != reply.tool_calls else dumps(reply.vendor)
-    error = _shortcoming(reply)
+    error = failures.shortcoming(reply)
     turn.steps += 1
     reply_no = turn.steps
     turn.new_steps.append(
@@ -122,7 +121,7 @@ def _take_reply(
         turn.answer = content
         turns.record(database, turn, "completed")
     elif calls or reply.finish_reason == "pause":
-        _fail(
+        failures.end(
             database,
             turn,
             "iteration_limit",
@@ -131,26 +130,7 @@ def _take_reply(
         )
     else:
         assert error is not None  # an empty reply has a reason, or call_model had asked again
-        _fail(database, turn, error["kind"], error["message"], error["hint"])
-
-
-def _shortcoming(reply: ChatReply) -> dict[str, Any] | None:
-    """What is to be known about a reply that is not whole."""
-    if reply.finish_reason == "length":
-        return {
-            "sqlstate": TURN_FAILURES["length"],
-            "kind": "length",
-            "message": "the reply was cut off at its token limit",
-            "hint": "Raise max_output_tokens in the persona's params.",
-        }
-    if reply.finish_reason == "content_filter" or reply.refusal:
-        return {
-            "sqlstate": TURN_FAILURES["content_filter"],
-            "kind": "content_filter",
-            "message": "the provider or the model refused to answer",
-            "hint": "See the step's vendor column for the provider's reason.",
-        }
-    return None
+        failures.end(database, turn, error["kind"], error["message"], error["hint"])
 
 
 def _take_call(
@@ -244,61 +224,3 @@ def _with_own_ids(turn: Turn, calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ..
             call if call_id == call.call_id else ToolCall(call_id, call.name, call.arguments)
         )
     return tuple(named)
-
-
-def _record_failure(database: Database, turn: Turn, failure: NoAnswer, started_at: str) -> None:
-    _add_failures(turn, (*failure.wasted, failure), started_at)
-    turns.record(database, turn, "failed", error=_error_value(failure.error))
-
-
-def _add_failures(turn: Turn, failures: tuple[NoAnswer, ...], started_at: str) -> str:
-    """Add a step for each model that gave no usable answer.
-
-    Returns:
-        when the last of them was given up.
-    """
-    for failure in failures:
-        usage = failure.usage
-        turn.steps += 1
-        turn.new_steps.append(
-            {
-                "kind": "model",
-                "step_no": turn.steps,
-                "status": "failed",
-                "started_at": started_at,
-                "finished_at": failure.at,
-                "model_id": failure.model.model_id,
-                "attempts": failure.attempts,
-                "input_tokens": usage.input_tokens or None,
-                "cached_tokens": usage.cached_tokens or None,
-                "cache_write_tokens": usage.cache_write_tokens or None,
-                "output_tokens": usage.output_tokens or None,
-                "reasoning_tokens": usage.reasoning_tokens or None,
-                "error": _error_value(failure.error),
-            }
-        )
-        turn.model_calls += 1
-        turn.used_tokens += usage.input_tokens + usage.output_tokens
-        started_at = failure.at
-    return started_at
-
-
-def _error_value(error: ProviderError) -> dict[str, Any]:
-    return {
-        "sqlstate": error.sqlstate,
-        "kind": error.kind,
-        "message": error.message,
-        "hint": error.hint,
-        "provider": error.provider,
-        "status": error.status,
-        "code": error.code,
-    }
-
-
-def _fail(database: Database, turn: Turn, kind: str, message: str, hint: str) -> None:
-    turns.record(
-        database,
-        turn,
-        "failed",
-        error={"sqlstate": TURN_FAILURES[kind], "kind": kind, "message": message, "hint": hint},
-    )

@@ -1,0 +1,97 @@
+"""What is written when a turn, or a part of it, does not come to an answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..database import Database
+from ..errors import TURN_FAILURES, ProviderError
+from ..providers.base import ChatReply
+from ..store import turns
+from ..turn import Turn
+from .model_call import NoAnswer
+
+
+def shortcoming(reply: ChatReply) -> dict[str, Any] | None:
+    """What is to be known about a reply that is not whole."""
+    if reply.finish_reason == "length":
+        return {
+            "sqlstate": TURN_FAILURES["length"],
+            "kind": "length",
+            "message": "the reply was cut off at its token limit",
+            "hint": "Raise max_output_tokens in the persona's params.",
+        }
+    if reply.finish_reason == "content_filter" or reply.refusal:
+        return {
+            "sqlstate": TURN_FAILURES["content_filter"],
+            "kind": "content_filter",
+            "message": "the provider or the model refused to answer",
+            "hint": "See the step's vendor column for the provider's reason.",
+        }
+    return None
+
+
+def end_after(database: Database, turn: Turn, failure: NoAnswer, started_at: str) -> None:
+    """End a turn that no model gave a usable answer to."""
+    add_steps(turn, (*failure.wasted, failure), started_at)
+    turns.record(database, turn, "failed", error=_error_value(failure.error))
+
+
+def add_steps(turn: Turn, failures: tuple[NoAnswer, ...], started_at: str) -> str:
+    """Add a step for each model that gave no usable answer.
+
+    Returns:
+        when the last of them was given up.
+    """
+    for failure in failures:
+        usage = failure.usage
+        turn.steps += 1
+        turn.new_steps.append(
+            {
+                "kind": "model",
+                "step_no": turn.steps,
+                "status": "failed",
+                "started_at": started_at,
+                "finished_at": failure.at,
+                "model_id": failure.model.model_id,
+                "attempts": failure.attempts,
+                "input_tokens": usage.input_tokens or None,
+                "cached_tokens": usage.cached_tokens or None,
+                "cache_write_tokens": usage.cache_write_tokens or None,
+                "output_tokens": usage.output_tokens or None,
+                "reasoning_tokens": usage.reasoning_tokens or None,
+                "error": _error_value(failure.error),
+            }
+        )
+        turn.model_calls += 1
+        turn.used_tokens += usage.input_tokens + usage.output_tokens
+        started_at = failure.at
+    return started_at
+
+
+def _error_value(error: ProviderError) -> dict[str, Any]:
+    return {
+        "sqlstate": error.sqlstate,
+        "kind": error.kind,
+        "message": error.message,
+        "hint": error.hint,
+        "provider": error.provider,
+        "status": error.status,
+        "code": error.code,
+    }
+
+
+def end(database: Database, turn: Turn, kind: str, message: str, hint: str) -> None:
+    """End a turn as failed, for a reason of our own.
+
+    Args:
+        kind: a key of :data:`pgagentos.errors.TURN_FAILURES`.
+        message: what happened.
+        hint: what the reader can do about it.
+    """
+    turns.record(
+        database,
+        turn,
+        "failed",
+        error={"sqlstate": TURN_FAILURES[kind], "kind": kind, "message": message, "hint": hint},
+    )
