@@ -1,14 +1,48 @@
--- Nothing is for everybody: what CREATE FUNCTION gives to PUBLIC is taken back.
+-- Everything belongs to a role that nobody can log in as and that sees no more than row security lets it see. _load
+-- stays the superuser's: it calls pg_config().
 do $$
 declare
     v_schema text;
+    v_object record;
 begin
     foreach v_schema in array array['aos_auth', 'aos_meta', 'aos_persona', 'aos_skills', 'aos_core', 'aos_agent'] loop
+        for v_object in
+            select format('%s %s', case p.prokind when 'p' then 'procedure' else 'function' end, p.oid::regprocedure) as named
+              from pg_proc as p where p.pronamespace = v_schema::regnamespace and p.proname <> '_load'
+            union all
+            select format('%s %s', case c.relkind when 'v' then 'view' else 'table' end, c.oid::regclass)
+              from pg_class as c where c.relnamespace = v_schema::regnamespace and c.relkind in ('r', 'p', 'v')
+            union all
+            select format('domain %s', t.oid::regtype)
+              from pg_type as t where t.typnamespace = v_schema::regnamespace and t.typtype = 'd'
+        loop
+            execute format('alter %s owner to pgagentos_kernel', v_object.named);
+        end loop;
+        -- With the rights of who reads it, under his row security. PostgreSQL 14 reads a view with the rights of its
+        -- owner, the kernel, which is under the same row security.
+        if current_setting('server_version_num')::integer >= 150000 then
+            for v_object in
+                select c.oid::regclass as named from pg_class as c where c.relnamespace = v_schema::regnamespace and c.relkind = 'v'
+            loop
+                execute format('alter view %s set (security_invoker = true)', v_object.named);
+            end loop;
+        end if;
         execute format('revoke all on all functions in schema %I from public', v_schema);
         execute format('revoke all on all tables in schema %I from public', v_schema);
+        execute format('alter schema %I owner to pgagentos_kernel', v_schema);
+    end loop;
+    -- The extensions that the kernel calls may live in schemas of their own.
+    for v_object in
+        select distinct n.nspname from pg_extension as e join pg_namespace as n on n.oid = e.extnamespace
+         where e.extname in ('vector', 'pgcrypto') and not has_schema_privilege('pgagentos_kernel', n.oid, 'usage')
+    loop
+        execute format('grant usage on schema %I to pgagentos_kernel', v_object.nspname);
     end loop;
 end
 $$;
+revoke all on function aos_core._load() from public;
+grant execute on function aos_core._load() to pgagentos_kernel;
+select aos_auth._grant_tools('pgagentos_agent');
 
 -- The functions of the path of every turn. They are called only below functions that have pinned the search path; to
 -- pin it again would cost a twentieth of a turn (bench/), because PostgreSQL looks the path up anew each time. Their

@@ -51,5 +51,24 @@ class Database(Protocol):
     def savepoint(self) -> AbstractContextManager[Any]:
         """A savepoint: rolled back when the block raises, released otherwise."""
 
+    def transaction_stamp(self) -> int:
+        """A number that no other transaction of this session has."""
+
+    def as_role(
+        self, role: str, *, restricted: bool = False
+    ) -> AbstractContextManager[None]:
+        """Give the statements of a block the rights of another role, and no way out of it.
+
+        Args:
+            role: a plain role; whether this agent may have it was checked before.
+            restricted: also refuse what would outlive the block, for example temporary tables.
+
+        Raises:
+            InvalidInput: there is no such role, or it sees past row security.
+        """
+
+    def log(self, text: str) -> None:
+        """Write one line into the server's log, where it outlives a rollback."""
+
     def warn(self, message: str, hint: str | None = None) -> None:
         """Send a WARNING to the client."""

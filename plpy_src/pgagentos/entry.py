@@ -13,6 +13,7 @@ from .carrier import Carrier
 from .database import DatabaseError
 from .errors import AgentOSError
 from .gateways.plpy import PlpyDatabase
+from .identity import Identities
 from .net.wait import Interrupted
 
 
@@ -21,6 +22,7 @@ class _Session:
 
     def __init__(self, plpy: Any) -> None:
         self.database = PlpyDatabase(plpy)
+        self.identities = Identities(self.database)
         self.carrier = Carrier(self.database.interrupts)
 
 
@@ -33,6 +35,27 @@ def _run_turn(session: _Session, turn_id: str, nowait: bool) -> str:
 
 def _ask(session: _Session, agent_name: str, content: str, conversation: str | None) -> str | None:
     return driver.ask(session.database, session.carrier, agent_name, content, conversation)
+
+
+#: what row security is told where an operator acts: all tenants
+ALL_TENANTS = "00000000-0000-0000-0000-000000000000"
+
+
+def _visible_tenant(session: _Session) -> str | None:
+    identity = session.identities.current()
+    return ALL_TENANTS if identity.is_operator else identity.tenant_id
+
+
+def _tenant_id(session: _Session) -> str | None:
+    return session.identities.current().tenant_id
+
+
+def _principal_id(session: _Session) -> str | None:
+    return session.identities.current().principal_id
+
+
+def _identity_source(session: _Session) -> str:
+    return session.identities.current().source
 
 
 def _has_api_key(session: _Session, provider: str) -> bool:
@@ -63,6 +86,10 @@ def _check_installation(session: _Session) -> list[tuple[str, str, str, str | No
 ENTRY_POINTS: dict[str, Callable[..., Any]] = {
     "agent.run_turn": _run_turn,
     "agent.ask": _ask,
+    "auth.visible_tenant": _visible_tenant,
+    "auth.tenant_id": _tenant_id,
+    "auth.principal_id": _principal_id,
+    "auth.identity_source": _identity_source,
     "meta.has_api_key": _has_api_key,
     "meta.embed": _embed,
     "skills.argument_error": _argument_error,

@@ -5,6 +5,8 @@
   x NotFound                OS002  the row that was named is not there (or not visible)
   x (raised in SQL)         OS003  the row is not in a state that allows this
   x (raised in SQL)         OS004  another session drives a turn of this conversation
+  x Refused                 OS005  a model asked for what the rules of safety forbid
+  x TicketError             28000  a ticket is not valid, or not here
   + ProviderError           OS1xx  a model provider did not give a usable answer (see its kinds)
   x (no exception)          OS112-OS114  a turn ended without an answer (see TURN_FAILURES)
   x InstallationError       OS901  a part of the installation is missing
@@ -49,6 +51,22 @@ class NotFound(AgentOSError):
     """The row that was named is not there, or not visible to the caller."""
 
     sqlstate = "OS002"
+
+
+class Refused(AgentOSError):
+    """A model asked for what the rules of safety forbid.
+
+    Args:
+        message: a fixed text that tells the model what to do instead, and nothing about the inside.
+    """
+
+    sqlstate = "OS005"
+
+
+class TicketError(AgentOSError):
+    """A ticket is not valid, or not here. (28000: invalid authorization specification.)"""
+
+    sqlstate = "28000"
 
 
 class InstallationError(AgentOSError):

@@ -46,7 +46,7 @@ $$;
 comment on function aos_agent._decide_approval(uuid, text, text) is 'Writes a person''s decision about a tool call down, once.';
 
 create function aos_agent.approve_tool_call(step_id uuid, note text default null) returns jsonb
-    language plpgsql set search_path = pg_catalog, pg_temp
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     return aos_agent._decide_approval(step_id, 'approved', note);
@@ -56,7 +56,7 @@ comment on function aos_agent.approve_tool_call(uuid, text) is
     'A person''s yes to exactly this tool call; run_turn then goes on. status is expired when it came too late.';
 
 create function aos_agent.reject_tool_call(step_id uuid, reason text default null) returns jsonb
-    language plpgsql set search_path = pg_catalog, pg_temp
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     return aos_agent._decide_approval(step_id, 'rejected', reason);
@@ -114,7 +114,7 @@ create view aos_agent.pending_approval as
 comment on view aos_agent.pending_approval is 'The tool calls that wait for a person, for approve_tool_call and reject_tool_call.';
 
 create function aos_agent.cancel_turn(turn_id uuid) returns jsonb
-    language plpgsql set search_path = pg_catalog, pg_temp
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_run aos_core.run;

@@ -1,3 +1,5 @@
+alter table aos_agent.conversation alter column principal_id set default aos_auth.principal_id();
+
 create function aos_agent._conversation_tenant(conversation_id uuid) returns uuid
     language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -27,7 +29,7 @@ $$;
 comment on function aos_agent._refuse_empty(text) is 'Raises an error when a message has no content.';
 
 create function aos_agent.open_conversation(agent_name text, title text default null) returns uuid
-    language plpgsql set search_path = pg_catalog, pg_temp
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_agent aos_agent.agent := aos_agent._agent(open_conversation.agent_name);
@@ -42,7 +44,7 @@ $$;
 comment on function aos_agent.open_conversation(text, text) is 'Opens a conversation with an agent. Returns conversation_id.';
 
 create function aos_agent.add_user_message(conversation_id uuid, content text) returns uuid
-    language plpgsql set search_path = pg_catalog, pg_temp
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_message_id uuid;

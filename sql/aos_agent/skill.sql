@@ -41,7 +41,7 @@ $$;
 comment on function aos_agent._agent(text) is 'The agent of that name; an error when there is none, or one in several tenants.';
 
 create function aos_agent.grant_skill(agent_name text, skill_name text, approval text default null) returns void
-    language plpgsql set search_path = pg_catalog, pg_temp
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_agent aos_agent.agent := aos_agent._agent(grant_skill.agent_name);
@@ -65,7 +65,7 @@ comment on function aos_agent.grant_skill(text, text, text) is
     'Gives an agent a skill. From its first skill on it has only those it was given, no default ones. approval: auto, ask, never, or null for what the skill says.';
 
 create function aos_agent.revoke_skill(agent_name text, skill_name text) returns void
-    language plpgsql set search_path = pg_catalog, pg_temp
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_agent aos_agent.agent := aos_agent._agent(revoke_skill.agent_name);

@@ -110,7 +110,7 @@ comment on function aos_agent._start_turn(uuid, text, text) is
     'Starts a turn on the messages that no turn has answered yet, and on this new one if given. agent_name: whose conversation it has to be. Returns turn_id.';
 
 create function aos_agent.start_turn(conversation_id uuid) returns uuid
-    language sql set search_path = pg_catalog, pg_temp
+    language sql security definer set search_path = pg_catalog, pg_temp
 return aos_agent._start_turn(conversation_id);
 comment on function aos_agent.start_turn(uuid) is
     'Starts a turn on the messages that no turn has answered yet. Returns turn_id, for run_turn.';
@@ -125,7 +125,7 @@ $$;
 comment on function aos_agent._ask(text, text, uuid) is 'Starts a turn on one new message, in a new conversation when none is given. Returns turn_id.';
 
 create function aos_agent.run_turn(turn_id uuid, nowait boolean default false) returns jsonb
-    language plpython3u volatile set search_path = pg_catalog, pg_temp
+    language plpython3u volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
 return GD['pgagentos'](plpy, 'agent.run_turn', turn_id, nowait)
@@ -134,7 +134,7 @@ comment on function aos_agent.run_turn(uuid, boolean) is
     'Takes a turn as far as it can go: to its answer, to an approval, or, for a turn driven from outside, to the payload to call the model with. A finished turn returns its stored answer. nowait: an error at once when the conversation is busy.';
 
 create function aos_agent.ask(agent_name text, content text, conversation_id uuid default null) returns text
-    language plpython3u volatile set search_path = pg_catalog, pg_temp
+    language plpython3u volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
 return GD['pgagentos'](plpy, 'agent.ask', agent_name, content, conversation_id)

@@ -4,6 +4,7 @@ create table aos_agent.agent (
     name text not null,
     persona_id uuid not null,
     role_name text not null default 'agent',
+    db_role name,
     runner text not null default 'auto',
     max_model_calls integer,
     max_turn_tokens integer,
@@ -15,12 +16,14 @@ create table aos_agent.agent (
     constraint agent_belongs_to_a_tenant foreign key (tenant_id) references aos_auth.tenant (tenant_id),
     constraint agent_has_a_persona foreign key (persona_id, tenant_id) references aos_persona.persona (persona_id, tenant_id),
     constraint agent_has_a_role foreign key (role_name) references aos_auth.role (role_name),
+    constraint agent_has_a_registered_db_role foreign key (db_role, tenant_id) references aos_auth.agent_role (db_role, tenant_id),
     constraint agent_runner_is_known check (runner in ('auto', 'database', 'external')),
     constraint agent_limits_are_positive check (max_model_calls > 0 and max_turn_tokens > 0)
 );
 create index agent_persona on aos_agent.agent (persona_id);
 comment on table aos_agent.agent is 'An agent: a persona at work, with its skills and limits.';
 comment on column aos_agent.agent.role_name is 'The role whose default skills it has when it was given none of its own.';
+comment on column aos_agent.agent.db_role is 'The database role that its tools run as, registered by aos_auth.register_agent_role; null: pgagentos_agent.';
 comment on column aos_agent.agent.runner is 'Who calls the model. database: run_turn itself. external: an outside worker. auto: the database where it can reach the model, else a worker.';
 comment on column aos_agent.agent.max_model_calls is 'Most model calls of one turn; null: the setting max_model_calls.';
 comment on column aos_agent.agent.max_turn_tokens is 'Most tokens, input and output, of one turn; null: no limit.';
@@ -31,16 +34,19 @@ create table aos_agent.agent_skill (
     tenant_id uuid not null,
     skill_id uuid not null,
     approval text,
+    limits jsonb,
     constraint agent_skill_pkey primary key (agent_id, tenant_id, skill_id),
     constraint agent_skill_names_an_agent foreign key (agent_id, tenant_id)
         references aos_agent.agent (agent_id, tenant_id) on delete cascade,
     constraint agent_skill_names_a_skill foreign key (skill_id) references aos_skills.skill (skill_id)
         on delete cascade on update cascade,
-    constraint agent_skill_approval_is_known check (approval in ('auto', 'ask', 'never'))
+    constraint agent_skill_approval_is_known check (approval in ('auto', 'ask', 'never')),
+    constraint agent_skill_limits_are_a_schema check (jsonb_typeof(limits) = 'object')
 );
 create index agent_skill_skill on aos_agent.agent_skill (skill_id);
 comment on table aos_agent.agent_skill is 'The skills of an agent. An agent without a row here has the default skills of its role.';
 comment on column aos_agent.agent_skill.approval is 'Overrides the skill''s approval for this agent; null: as the skill says.';
+comment on column aos_agent.agent_skill.limits is 'JSON Schema that the arguments must fit besides the skill''s own.';
 
 create table aos_agent.conversation (
     conversation_id uuid not null default aos_core.new_id(),
@@ -59,6 +65,7 @@ create table aos_agent.conversation (
 );
 create index conversation_agent on aos_agent.conversation (agent_id);
 comment on table aos_agent.conversation is 'A thread of messages with one agent. It runs one turn at a time.';
+comment on column aos_agent.conversation.principal_id is 'Who talks with the agent: the principal who opened the conversation, where it is known.';
 
 create table aos_agent.message (
     message_id uuid not null default aos_core.new_id(),

@@ -134,7 +134,7 @@ comment on function aos_agent._tool_call_state(aos_core.step) is 'A tool call as
 
 create function aos_agent.process_tool_call(turn_id uuid, tool_name text, arguments jsonb, call_id text default null, fence bigint default null)
     returns jsonb
-    language plpgsql set search_path = pg_catalog, pg_temp
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_run aos_core.run := aos_agent._external_turn(process_tool_call.turn_id);
@@ -212,7 +212,7 @@ comment on function aos_agent.process_tool_call(uuid, text, jsonb, text, bigint)
 
 create function aos_agent.record_tool_result(turn_id uuid, tool_name text, result jsonb, call_id text default null, fence bigint default null)
     returns jsonb
-    language plpgsql set search_path = pg_catalog, pg_temp
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_run aos_core.run := aos_agent._external_turn(record_tool_result.turn_id);
@@ -252,7 +252,7 @@ comment on function aos_agent.record_tool_result(uuid, text, jsonb, text, bigint
     'An outside worker reports what a tool call returned. call_id tells parallel calls of one tool apart.';
 
 create function aos_agent.finish_turn(turn_id uuid, content text, fence bigint default null) returns jsonb
-    language plpgsql set search_path = pg_catalog, pg_temp
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_run aos_core.run := aos_agent._external_turn(finish_turn.turn_id);

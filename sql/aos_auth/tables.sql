@@ -37,10 +37,11 @@ create table aos_auth.principal (
     constraint principal_type_is_known check (principal_type in ('user', 'service', 'agent')),
     constraint principal_external_id_is_unique_in_its_tenant unique (tenant_id, external_id)
 );
-create unique index principal_db_role_is_unique_in_its_tenant on aos_auth.principal (tenant_id, db_role) where db_role is not null;
+-- Over all tenants: a login is known as one principal. Only operators write the column, so the error tells nobody of others.
+create unique index principal_db_role_is_unique on aos_auth.principal (db_role) where db_role is not null;
 comment on table aos_auth.principal is 'A person, a program or an agent that acts inside one tenant.';
 comment on column aos_auth.principal.principal_type is 'user, service or agent.';
-comment on column aos_auth.principal.db_role is 'The database role that this principal logs in with, if it has one of its own.';
+comment on column aos_auth.principal.db_role is 'The database role that this principal logs in with (session_user), if it has one of its own.';
 comment on column aos_auth.principal.external_id is 'The application''s own key for this principal.';
 
 create table aos_auth.role_grant (
@@ -57,10 +58,24 @@ create table aos_auth.role_grant (
 );
 comment on table aos_auth.role_grant is 'Which principal has which role in its tenant, and until when.';
 
-insert into aos_auth.role (role_name, description, is_builtin)
-values ('agent', 'The role of an agent that names no other: the default skills.', true);
+create table aos_auth.agent_role (
+    db_role name not null,
+    tenant_id uuid not null,
+    registered_at timestamptz not null default now(),
+    constraint agent_role_pkey primary key (db_role, tenant_id),
+    constraint agent_role_belongs_to_a_tenant foreign key (tenant_id) references aos_auth.tenant (tenant_id) on delete cascade
+);
+comment on table aos_auth.agent_role is 'The database roles that the tools of a tenant''s agents may run as. Written by register_agent_role.';
+
+insert into aos_auth.role (role_name, description, is_builtin) values
+    ('agent', 'The role of an agent that names no other: the default skills.', true),
+    ('developer', 'Of a principal with a ticket: may make agents, personas and skills.', true),
+    ('approver', 'Of a principal with a ticket: may decide about tool calls.', true),
+    ('worker', 'Of a principal with a ticket: may drive turns from outside.', true),
+    ('secret_manager', 'Of a principal with a ticket: may store secrets.', true);
 
 select pg_catalog.pg_extension_config_dump('aos_auth.tenant', '');
 select pg_catalog.pg_extension_config_dump('aos_auth.role', 'where not is_builtin');
 select pg_catalog.pg_extension_config_dump('aos_auth.principal', '');
 select pg_catalog.pg_extension_config_dump('aos_auth.role_grant', '');
+select pg_catalog.pg_extension_config_dump('aos_auth.agent_role', '');

@@ -14,7 +14,7 @@ $$;
 comment on function aos_core._distance(text, text) is 'Cosine distance of two vectors written as text.';
 
 create function aos_core.memory_store(key text, content text, context_tenant_id uuid, context_conversation_id uuid) returns json
-    language plpgsql set search_path = pg_catalog, pg_temp
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_model text := aos_meta.setting('embedding_model') #>> '{}';
@@ -34,7 +34,7 @@ comment on function aos_core.memory_store(text, text, uuid, uuid) is
 
 create function aos_core.memory_recall(query text default null, context_conversation_id uuid default null)
     returns table (key text, content text)
-    language plpgsql set search_path = pg_catalog, pg_temp
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_model text := aos_meta.setting('embedding_model') #>> '{}';

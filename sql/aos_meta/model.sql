@@ -1,5 +1,5 @@
 create function aos_meta.setting(name text) returns jsonb
-    language plpgsql stable set search_path = pg_catalog, pg_temp
+    language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (select s.value from aos_meta.setting as s where s.name = setting.name);
@@ -20,7 +20,7 @@ comment on function aos_meta.call_cost(aos_meta.llm_model_registry, integer, int
     'US dollars that a model call cost; input_tokens hold the cached tokens and the cache writes. Null for a model without prices.';
 
 create function aos_meta.has_api_key(provider text) returns boolean
-    language plpython3u volatile set search_path = pg_catalog, pg_temp
+    language plpython3u volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
 return GD['pgagentos'](plpy, 'meta.has_api_key', provider)
@@ -33,7 +33,7 @@ do $do$
 begin
     execute (select format($create$
 create function aos_meta.embed(content text, input_type text default 'query') returns %I.vector
-    language plpython3u volatile set search_path = pg_catalog, pg_temp
+    language plpython3u volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
 return GD['pgagentos'](plpy, 'meta.embed', content, input_type)

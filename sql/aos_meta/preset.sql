@@ -49,5 +49,5 @@ create trigger replace_preset before insert on aos_auth.role for each row execut
 create trigger own_preset before update on aos_skills.skill for each row execute function aos_meta._own_preset();
 create trigger replace_preset before insert on aos_skills.skill for each row execute function aos_meta._replace_preset('tenant_id', 'name');
 -- Not of skill_id: a preset that follows a skill of the operator's to its new identity stays a preset.
-create trigger own_preset before update of role_name, approval on aos_skills.role_skill for each row execute function aos_meta._own_preset();
+create trigger own_preset before update of role_name, approval, limits on aos_skills.role_skill for each row execute function aos_meta._own_preset();
 create trigger replace_preset before insert on aos_skills.role_skill for each row execute function aos_meta._replace_preset('role_name', 'skill_id');

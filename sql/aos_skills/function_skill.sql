@@ -75,7 +75,7 @@ create function aos_skills.register_function(
         function regprocedure, name text default null, description text default null,
         approval text default 'auto', tenant_id uuid default null)
     returns uuid
-    language plpgsql set search_path = pg_catalog, pg_temp
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_proc pg_proc;

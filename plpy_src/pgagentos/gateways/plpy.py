@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import ctypes
 import re
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from ..database import DatabaseError, Row
+from ..errors import InvalidInput
 from ..net.wait import Interrupted
+from .backend_user import BackendUser
 
 _PARAMETER = re.compile(r"\$(\d+)::([a-z]+(?:\[\])?)")
 
@@ -71,17 +74,20 @@ class PlpyDatabase:
 
     def __init__(self, plpy: Any) -> None:
         self._plpy = plpy
-        self._plans: dict[str, Any] = {}
+        #: prepared statements by role and text: a plan may hold what one role is allowed to do
+        self._plans: dict[tuple[int, str], Any] = {}
+        self._user = BackendUser()
         self.interrupts = BackendInterrupts(plpy)
 
     def rows(self, sql: str, *params: Any) -> list[Row]:
         """See :meth:`pgagentos.database.Database.rows`."""
         try:
-            plan = self._plans.get(sql)
+            key = (self._user.role_id(), sql)
+            plan = self._plans.get(key)
             if plan is None:
                 types = dict(_PARAMETER.findall(sql))
                 plan = self._plpy.prepare(sql, [types[str(n + 1)] for n in range(len(types))])
-                self._plans[sql] = plan
+                self._plans[key] = plan
             return list(self._plpy.execute(plan, list(params)))
         except self._plpy.SPIError as error:
             raise _translated(error) from None
@@ -90,6 +96,30 @@ class PlpyDatabase:
         """See :meth:`pgagentos.database.Database.savepoint`."""
         subtransaction: AbstractContextManager[Any] = self._plpy.subtransaction()
         return subtransaction
+
+    def transaction_stamp(self) -> int:
+        """See :meth:`pgagentos.database.Database.transaction_stamp`."""
+        return self._user.transaction_stamp()
+
+    @contextmanager
+    def as_role(self, role: str, *, restricted: bool = False) -> Iterator[None]:
+        """See :meth:`pgagentos.database.Database.as_role`."""
+        found = self.rows(
+            "select r.oid::bigint as role_id, r.rolsuper or r.rolbypassrls as is_mighty"
+            " from pg_catalog.pg_roles as r where r.rolname = $1::name",
+            role,
+        )
+        if not found or found[0]["is_mighty"]:
+            raise InvalidInput(
+                f"the role {role} does not exist, or sees past row security",
+                hint="An agent's role is a plain one; see aos_auth.register_agent_role.",
+            )
+        with self._user.acting_as(int(found[0]["role_id"]), restricted=restricted):
+            yield
+
+    def log(self, text: str) -> None:
+        """See :meth:`pgagentos.database.Database.log`."""
+        self._plpy.log(text)
 
     def warn(self, message: str, hint: str | None = None) -> None:
         """See :meth:`pgagentos.database.Database.warn`."""

@@ -1,0 +1,71 @@
+"""Whose rights the statements of this backend have, changed as the server's own commands do it.
+
+``SetUserIdAndSecContext`` is how VACUUM, REINDEX and SECURITY DEFINER functions act as somebody else
+(``src/backend/utils/init/miscinit.c``). Unlike SET ROLE it is allowed inside a SECURITY DEFINER
+function, and what runs under it cannot undo it: with the flag SECURITY_LOCAL_USERID_CHANGE the
+server refuses SET ROLE and SET SESSION AUTHORIZATION.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..errors import InstallationError
+
+#: src/include/miscadmin.h
+_LOCAL_USERID_CHANGE = 0x0001
+_RESTRICTED_OPERATION = 0x0002
+
+
+class BackendUser:
+    """The current user of this backend, and when its transaction started."""
+
+    def __init__(self) -> None:
+        server = ctypes.PyDLL(None)  # the server program itself
+        try:
+            self._set = server.SetUserIdAndSecContext
+            self._get = server.GetUserIdAndSecContext
+            self._started = server.GetCurrentTransactionStartTimestamp
+        except AttributeError:  # a server built with hidden symbols
+            raise InstallationError(
+                "this PostgreSQL server does not export SetUserIdAndSecContext",
+                hint="pgAgentOS runs tools with the rights of their agent's role and needs it.",
+            ) from None
+        self._set.argtypes = (ctypes.c_uint, ctypes.c_int)
+        self._set.restype = None
+        self._get.argtypes = (ctypes.POINTER(ctypes.c_uint), ctypes.POINTER(ctypes.c_int))
+        self._get.restype = None
+        self._started.argtypes = ()
+        self._started.restype = ctypes.c_longlong
+        self._user, self._context = ctypes.c_uint(), ctypes.c_int()
+        self._into = (ctypes.byref(self._user), ctypes.byref(self._context))
+
+    def transaction_stamp(self) -> int:
+        """Start of the transaction in microseconds: no two transactions of a session share it."""
+        return int(self._started())
+
+    def role_id(self) -> int:
+        """The role whose rights hold now."""
+        self._get(*self._into)
+        return self._user.value
+
+    @contextmanager
+    def acting_as(self, role_id: int, *, restricted: bool) -> Iterator[None]:
+        """Give all statements of the block the rights of another role.
+
+        Args:
+            role_id: of ``pg_authid``; the caller has made sure that it may be used.
+            restricted: refuse temporary tables, prepared statements, cursors WITH HOLD and other
+                things that would outlive the block (SECURITY_RESTRICTED_OPERATION).
+        """
+        self._get(*self._into)
+        user, context = self._user.value, self._context.value
+        flags = context | _LOCAL_USERID_CHANGE | (_RESTRICTED_OPERATION if restricted else 0)
+        self._set(role_id, flags)
+        try:
+            yield
+        finally:
+            # An error inside has rolled its subtransaction back, to the user that it began with.
+            self._set(user, context)
