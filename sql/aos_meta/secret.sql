@@ -1,0 +1,409 @@
+create table aos_meta.secret (
+    secret_id uuid not null default gen_random_uuid(),
+    tenant_id uuid,
+    name text not null,
+    ciphertext bytea not null,
+    key_id text not null,
+    hosts text[],
+    available_to text not null default 'all',
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    updated_by text not null default aos_auth.actor(),
+    constraint secret_pkey primary key (secret_id),
+    constraint secret_belongs_to_a_tenant foreign key (tenant_id) references aos_auth.tenant (tenant_id) on delete cascade,
+    constraint secret_name_is_plain check (name ~ '^[A-Za-z0-9_.-]{1,100}$'),
+    constraint secret_names_its_hosts_or_none check (cardinality(hosts) > 0 and array_position(hosts, null) is null),
+    constraint secret_available_to_is_known check (available_to in ('all', 'granted')),
+    constraint only_the_operators_secrets_are_granted check (available_to = 'all' or tenant_id is null)
+);
+create unique index secret_name_is_unique_for_its_owner
+    on aos_meta.secret (coalesce(tenant_id, '00000000-0000-0000-0000-000000000000'), name);
+comment on table aos_meta.secret is 'Keys of model providers and of services that skills call, sealed with the master key. Written by aos_meta.set_secret; nothing returns a value.';
+comment on column aos_meta.secret.tenant_id is 'The tenant whose secret it is; null: the operator''s.';
+comment on column aos_meta.secret.name is 'What aos_meta.provider.secret_name and skills call it by. A tenant''s secret comes before the operator''s of the same name.';
+comment on column aos_meta.secret.ciphertext is 'An OpenPGP message (AES-256) that holds the value and whose it is: it cannot be opened as another row''s.';
+comment on column aos_meta.secret.key_id is 'Which line of the master key file sealed it.';
+comment on column aos_meta.secret.hosts is 'Where a skill may send it: names of hosts, or *.example.com for all below; null: nowhere, only to model providers.';
+comment on column aos_meta.secret.available_to is 'Of an operator''s secret: all (every tenant may use it) or granted (those in aos_meta.secret_grant).';
+comment on column aos_meta.secret.updated_by is 'Who set the value: the login, and behind a slash the principal.';
+
+create table aos_meta.secret_grant (
+    secret_id uuid not null,
+    tenant_id uuid not null,
+    granted_at timestamptz not null default now(),
+    constraint secret_grant_pkey primary key (tenant_id, secret_id),
+    constraint secret_grant_names_a_secret foreign key (secret_id) references aos_meta.secret (secret_id) on delete cascade,
+    constraint secret_grant_names_a_tenant foreign key (tenant_id) references aos_auth.tenant (tenant_id) on delete cascade
+);
+create index secret_grant_secret on aos_meta.secret_grant (secret_id);
+comment on table aos_meta.secret_grant is 'Which tenants may use an operator''s secret whose available_to is granted.';
+
+select pg_catalog.pg_extension_config_dump('aos_meta.secret', '');
+select pg_catalog.pg_extension_config_dump('aos_meta.secret_grant', '');
+
+alter table aos_meta.secret enable row level security;
+alter table aos_meta.secret force row level security;
+create policy tenant on aos_meta.secret
+    using ((select aos_auth._visible_tenant()) in (tenant_id, '00000000-0000-0000-0000-000000000000'));
+alter table aos_meta.secret_grant enable row level security;
+alter table aos_meta.secret_grant force row level security;
+create policy tenant on aos_meta.secret_grant
+    using ((select aos_auth._visible_tenant()) in (tenant_id, '00000000-0000-0000-0000-000000000000'));
+-- Of the operator's secrets a tenant sees those that it may use.
+create policy available on aos_meta.secret for select
+    using (tenant_id is null and (select aos_auth._visible_tenant()) is not null
+        and (available_to = 'all' or exists (select from aos_meta.secret_grant as g where g.secret_id = secret.secret_id)));
+
+-- What follows handles plain values. Two rules keep them, and the master key, out of every log and plan:
+-- * They move by assignment (v := f(...)), which PL/pgSQL evaluates without a statement. A statement's parameters are
+--   what auto_explain and audit extensions write down, nested statements included.
+-- * These two are inlined there, hence no SET clause; their names were bound when they were created, to pgcrypto in
+--   whatever schema it is.
+do $do$
+begin
+    execute (select format($create$
+create function aos_meta._encrypt(content bytea, passphrase text) returns bytea
+    language sql volatile
+-- The passphrase is random: to stretch it, as is done with what people think up, would only cost time.
+return %1$I.pgp_sym_encrypt_bytea(content, passphrase, 'cipher-algo=aes256, s2k-mode=1, compress-algo=0');
+create function aos_meta._decrypt(content bytea, passphrase text) returns bytea
+    language sql immutable
+return %1$I.pgp_sym_decrypt_bytea(content, passphrase);
+$create$, n.nspname) from pg_extension as e join pg_namespace as n on n.oid = e.extnamespace where e.extname = 'pgcrypto');
+end
+$do$;
+comment on function aos_meta._encrypt(bytea, text) is 'pgcrypto''s symmetric encryption, with AES-256.';
+comment on function aos_meta._decrypt(bytea, text) is 'Reverses _encrypt.';
+
+create function aos_meta._master_key(key_id text default null) returns text[]
+    language plpython3u volatile set search_path = pg_catalog, pg_temp
+as $$
+if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
+return GD['pgagentos'](plpy, 'meta.master_key', key_id)
+$$;
+comment on function aos_meta._master_key(text) is
+    'A line of the master key file, read anew: its id and its key; null: the current one. Only ever called in an assignment.';
+
+create function aos_meta._seal(purpose text, value bytea, out key_id text, out sealed bytea)
+    language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_key text[] := aos_meta._master_key();
+begin
+    -- A text holds no zero byte: the purpose ends where the first one stands.
+    key_id := v_key[1];
+    sealed := aos_meta._encrypt(convert_to(_seal.purpose, 'UTF8') || '\x00'::bytea || _seal.value, v_key[2]);
+end
+$$;
+comment on function aos_meta._seal(text, bytea) is 'Seals a value with the current master key, for one purpose. Only ever called in an assignment.';
+
+create function aos_meta._open_sealed(purpose text, key_id text, sealed bytea) returns bytea
+    language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_key text[] := aos_meta._master_key(_open_sealed.key_id);
+    v_purpose bytea := convert_to(_open_sealed.purpose, 'UTF8') || '\x00'::bytea;
+    v_content bytea;
+begin
+    begin
+        v_content := aos_meta._decrypt(_open_sealed.sealed, v_key[2]);
+    exception when external_routine_invocation_exception then
+        v_content := null;  -- pgcrypto: wrong key or corrupt data
+    end;
+    if v_content is null or substring(v_content from 1 for length(v_purpose)) <> v_purpose then
+        raise exception using errcode = 'OS901',
+            message = format('what is stored as %L cannot be opened', _open_sealed.purpose),
+            detail = 'It was changed, it was moved here from another row, or another key has the id of the one that sealed it.',
+            hint = 'Set it again. If the master key was restored from a copy, is it the one of this database?';
+    end if;
+    return substring(v_content from length(v_purpose) + 1);
+end
+$$;
+comment on function aos_meta._open_sealed(text, text, bytea) is 'Opens what _seal made, for the same purpose alone.';
+
+create function aos_meta._secret_purpose(tenant_id uuid, name text) returns text
+    language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return format('secret %s %s', coalesce(_secret_purpose.tenant_id::text, 'operator'), _secret_purpose.name);
+end
+$$;
+comment on function aos_meta._secret_purpose(uuid, text) is 'What a secret is sealed for: whose it is and its name.';
+
+create function aos_meta._secret_owner(tenant_id uuid) returns uuid
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_visible uuid := aos_auth._visible_tenant();
+begin
+    perform aos_auth._require('secret_manager');
+    if v_visible = '00000000-0000-0000-0000-000000000000' then
+        return _secret_owner.tenant_id;
+    elsif v_visible = coalesce(_secret_owner.tenant_id, v_visible) then
+        return v_visible;
+    end if;
+    raise exception using errcode = 'insufficient_privilege', message = 'a tenant''s secrets are set by its own managers',
+        hint = 'Leave tenant_id out. Who belongs to no tenant (aos_auth.principal.db_role) and is no operator has no secrets.';
+end
+$$;
+comment on function aos_meta._secret_owner(uuid) is
+    'Whose secrets the caller changes: the named tenant''s, or the operator''s own (null), for an operator; else those of his tenant.';
+
+create function aos_meta._store_secret(tenant_id uuid, name text, value text, hosts text[]) returns uuid
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_wrong text := case
+        when _store_secret.name is null or _store_secret.name !~ '^[A-Za-z0-9_.-]{1,100}$' then
+            'the name of a secret is 1 to 100 letters, digits, dots, dashes and underscores'
+        when coalesce(_store_secret.value, '') = '' then 'the secret has no value'
+        when length(_store_secret.value) > 65536 then 'the secret is longer than 65536 characters'
+        when _store_secret.value ~ '^\s|\s$' then 'the secret begins or ends with white space'
+        end;
+    v_hosts text[];
+    v_sealed record;
+    v_secret_id uuid;
+begin
+    if v_wrong is not null then
+        raise exception using errcode = 'OS001', message = v_wrong,
+            hint = 'aos_meta.set_secret(name, value). A key that was read from a file may have kept the end of its line.';
+    end if;
+    select array_agg(distinct lower(h) order by lower(h)) into v_hosts from unnest(_store_secret.hosts) as h;
+    if exists (select from unnest(v_hosts) as h where (h ~ '^(\*\.[a-z0-9-]+\.|[a-z0-9-])[a-z0-9.-]*$') is not true) then
+        raise exception using errcode = 'OS001', message = 'a host of the secret is not the name of a host',
+            hint = 'Names without scheme, port or path, for example api.example.com; *.example.com stands for all below it.';
+    end if;
+    v_sealed := aos_meta._seal(aos_meta._secret_purpose(_store_secret.tenant_id, _store_secret.name), convert_to(_store_secret.value, 'UTF8'));
+    insert into aos_meta.secret as s (tenant_id, name, ciphertext, key_id, hosts)
+    values (_store_secret.tenant_id, _store_secret.name, v_sealed.sealed, v_sealed.key_id, v_hosts)
+    on conflict (coalesce(tenant_id, '00000000-0000-0000-0000-000000000000'), name) do update
+       set ciphertext = excluded.ciphertext, key_id = excluded.key_id, updated_at = now(), updated_by = excluded.updated_by,
+           hosts = case when _store_secret.hosts is null then s.hosts else excluded.hosts end
+    returning s.secret_id into v_secret_id;
+    return v_secret_id;
+exception when foreign_key_violation then
+    raise exception using errcode = 'OS002', message = format('there is no tenant %s', _store_secret.tenant_id),
+        hint = 'SELECT tenant_id, name FROM aos_auth.tenant lists them.';
+end
+$$;
+comment on function aos_meta._store_secret(uuid, text, text, text[]) is 'Seals a secret and stores it in place of the old one. Only ever called in an assignment.';
+
+create function aos_meta.set_secret(name text, value text, tenant_id uuid default null, hosts text[] default null) returns void
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_secret_id uuid;
+begin
+    v_secret_id := aos_meta._store_secret(aos_meta._secret_owner(set_secret.tenant_id), set_secret.name, set_secret.value, set_secret.hosts);
+end
+$$;
+comment on function aos_meta.set_secret(text, text, uuid, text[]) is
+    'Stores a secret, sealed, in place of the one of that name. Pass the value as a bound parameter: a literal is shown to whoever reads the server''s log. tenant_id: whose; null: the operator''s, or one''s own tenant''s. hosts: where a skill may send it; null leaves them, none at first.';
+
+create function aos_meta.drop_secret(name text, tenant_id uuid default null) returns void
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_owner uuid := aos_meta._secret_owner(drop_secret.tenant_id);
+begin
+    delete from aos_meta.secret as s where s.name = drop_secret.name and s.tenant_id is not distinct from v_owner;
+    if not found then
+        raise exception using errcode = 'OS002', message = format('there is no secret %L', drop_secret.name),
+            hint = 'SELECT tenant_id, name FROM aos_meta.secret lists them; those without a tenant are the operator''s.';
+    end if;
+end
+$$;
+comment on function aos_meta.drop_secret(text, uuid) is 'Deletes a secret. tenant_id: as in set_secret.';
+
+create function aos_meta.rotate_secrets() returns integer
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_key text[] := aos_meta._master_key();
+    v_secret aos_meta.secret;
+    v_purpose text;
+    v_sealed record;
+    v_rotated integer := 0;
+begin
+    if aos_auth._visible_tenant() is distinct from '00000000-0000-0000-0000-000000000000' then
+        raise exception using errcode = 'insufficient_privilege', message = 'only an operator rotates the secrets',
+            hint = 'The master key is one for all tenants.';
+    end if;
+    for v_secret in select * from aos_meta.secret as s where s.key_id <> v_key[1] order by s.secret_id for update loop
+        v_purpose := aos_meta._secret_purpose(v_secret.tenant_id, v_secret.name);
+        v_sealed := aos_meta._seal(v_purpose, aos_meta._open_sealed(v_purpose, v_secret.key_id, v_secret.ciphertext));
+        update aos_meta.secret as s set ciphertext = v_sealed.sealed, key_id = v_sealed.key_id where s.secret_id = v_secret.secret_id;
+        v_rotated := v_rotated + 1;
+    end loop;
+    return v_rotated;
+end
+$$;
+comment on function aos_meta.rotate_secrets() is
+    'Seals every secret anew that was sealed with another than the first line of the master key file. Returns how many.';
+
+create function aos_meta._find_secret(name text, tenant_id uuid) returns aos_meta.secret
+    language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_secret aos_meta.secret;
+begin
+    -- Whether the tenant may use the operator's is decided here as well as by row security, which lets an operator see all.
+    select s.* into v_secret
+      from aos_meta.secret as s
+     where coalesce(s.tenant_id, '00000000-0000-0000-0000-000000000000')
+               in ('00000000-0000-0000-0000-000000000000', _find_secret.tenant_id)
+       and s.name = _find_secret.name
+       and (s.tenant_id is not null or s.available_to = 'all' or _find_secret.tenant_id is null
+            or exists (select from aos_meta.secret_grant as g
+                        where g.secret_id = s.secret_id and g.tenant_id = _find_secret.tenant_id))
+     order by s.tenant_id is null
+     limit 1;
+    return v_secret;
+end
+$$;
+comment on function aos_meta._find_secret(text, uuid) is
+    'The secret of that name that a tenant uses: its own, else the operator''s if the tenant may have it. Null when there is none.';
+
+create function aos_meta._has_secret(name text, tenant_id uuid) returns boolean
+    language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (aos_meta._find_secret(_has_secret.name, _has_secret.tenant_id)).secret_id is not null;
+end
+$$;
+comment on function aos_meta._has_secret(text, uuid) is 'Whether _secret has something to open.';
+
+create function aos_meta._secret(name text, tenant_id uuid) returns text
+    language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_secret aos_meta.secret := aos_meta._find_secret(_secret.name, _secret.tenant_id);
+begin
+    if v_secret.secret_id is null then
+        return null;
+    end if;
+    return convert_from(
+        aos_meta._open_sealed(aos_meta._secret_purpose(v_secret.tenant_id, v_secret.name), v_secret.key_id, v_secret.ciphertext), 'UTF8');
+end
+$$;
+comment on function aos_meta._secret(text, uuid) is 'The value of a secret that a tenant uses, for the kernel to send to a provider; null when there is none.';
+
+create function aos_meta._secret_for_http(name text, tenant_id uuid, skill_tenant_id uuid, host text) returns text
+    language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_secret aos_meta.secret;
+begin
+    select s.* into v_secret
+      from aos_meta.secret as s
+     where s.name = _secret_for_http.name
+       and s.tenant_id is not distinct from _secret_for_http.skill_tenant_id
+       and (s.tenant_id = _secret_for_http.tenant_id
+            or s.tenant_id is null and (s.available_to = 'all'
+                or exists (select from aos_meta.secret_grant as g
+                            where g.secret_id = s.secret_id and g.tenant_id = _secret_for_http.tenant_id)))
+       and exists (select from unnest(s.hosts) as h
+                    where lower(_secret_for_http.host) = h
+                       or h like '*.%' and length(_secret_for_http.host) >= length(h)
+                          and right(lower(_secret_for_http.host), length(h) - 1) = substr(h, 2));
+    if not found then
+        return null;
+    end if;
+    return convert_from(
+        aos_meta._open_sealed(aos_meta._secret_purpose(v_secret.tenant_id, v_secret.name), v_secret.key_id, v_secret.ciphertext), 'UTF8');
+end
+$$;
+comment on function aos_meta._secret_for_http(text, uuid, uuid, text) is
+    'The value of a secret for a skill to send to a host: the operator''s by an operator''s skill, a tenant''s by its own, and only to its hosts. Null when it may not be, or is not there.';
+
+-- The way in by COPY ... FROM STDIN, whose data no log shows. But while COPY reads a line, whatever is logged quotes it
+-- as its context; so the row trigger only keeps the row in memory, and the statement trigger, which runs when no line
+-- is quoted any more, does what may fail or wait.
+create view aos_meta.secret_input as
+    select null::text as name, null::text as value, null::uuid as tenant_id, null::text[] as hosts where false;
+comment on view aos_meta.secret_input is
+    'Takes secrets in: COPY aos_meta.secret_input (name, value) FROM STDIN. The columns are the arguments of aos_meta.set_secret. Shows nothing.';
+
+create function aos_meta._open_secret_input(statement text) returns void
+    language plpython3u volatile set search_path = pg_catalog, pg_temp
+as $$
+if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
+return GD['pgagentos'](plpy, 'meta.open_secret_input', statement)
+$$;
+comment on function aos_meta._open_secret_input(text) is 'Begins to keep the rows of a statement; an earlier one that failed may have left some, which are forgotten.';
+
+create function aos_meta._keep_secret_input(name text, value text, tenant_id uuid, hosts text[]) returns boolean
+    language plpython3u volatile set search_path = pg_catalog, pg_temp
+as $$
+if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
+return GD['pgagentos'](plpy, 'meta.keep_secret_input', name, value, tenant_id, hosts)
+$$;
+comment on function aos_meta._keep_secret_input(text, text, uuid, text[]) is 'Keeps a row until the end of the statement. Only ever called in an assignment.';
+
+create function aos_meta._take_secret_input() returns aos_meta.secret_input[]
+    language plpython3u volatile set search_path = pg_catalog, pg_temp
+as $$
+if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
+return GD['pgagentos'](plpy, 'meta.take_secret_input')
+$$;
+comment on function aos_meta._take_secret_input() is 'The rows that were kept, which are forgotten by that.';
+
+create function aos_meta._begin_secret_input() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_owner uuid := aos_meta._secret_owner(null);  -- raises where the caller may not set secrets
+    v_is_there boolean := aos_meta._master_key() is not null;  -- raises where it is not
+begin
+    perform aos_meta._open_secret_input(statement_timestamp()::text);
+    return null;
+end
+$$;
+comment on function aos_meta._begin_secret_input() is 'Trigger: before the first row.';
+
+create function aos_meta._add_secret_input() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_is_kept boolean;
+begin
+    v_is_kept := aos_meta._keep_secret_input(new.name, new.value, new.tenant_id, new.hosts);
+    return new;
+end
+$$;
+comment on function aos_meta._add_secret_input() is 'Trigger: keeps a row. Nothing here may fail or wait: the log would quote the row.';
+
+create function aos_meta._end_secret_input() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_rows aos_meta.secret_input[] := aos_meta._take_secret_input();
+    v_row aos_meta.secret_input;
+    v_secret_id uuid;
+begin
+    foreach v_row in array v_rows loop
+        v_secret_id := aos_meta._store_secret(aos_meta._secret_owner(v_row.tenant_id), v_row.name, v_row.value, v_row.hosts);
+    end loop;
+    return null;
+end
+$$;
+comment on function aos_meta._end_secret_input() is 'Trigger: stores the rows, when the statement has read them all.';
+
+create trigger begin_secret_input before insert on aos_meta.secret_input
+    for each statement execute function aos_meta._begin_secret_input();
+create trigger add_secret_input instead of insert on aos_meta.secret_input
+    for each row execute function aos_meta._add_secret_input();
+create trigger end_secret_input after insert on aos_meta.secret_input
+    for each statement execute function aos_meta._end_secret_input();
+
+grant execute on function aos_meta.set_secret(text, text, uuid, text[]), aos_meta.drop_secret(text, uuid)
+    to pgagentos_secret_manager, pgagentos_operator;
+grant insert on aos_meta.secret_input to pgagentos_secret_manager, pgagentos_operator;
+grant execute on function aos_meta.rotate_secrets() to pgagentos_operator;
+-- The value is nobody's to read, not even sealed.
+grant select (secret_id, tenant_id, name, key_id, hosts, available_to, created_at, updated_at, updated_by)
+    on aos_meta.secret to pgagentos_secret_manager, pgagentos_auditor, pgagentos_operator;
+grant update (available_to) on aos_meta.secret to pgagentos_operator;
+-- The policy above looks into it with the rights of whoever reads the secrets.
+grant select on aos_meta.secret_grant to pgagentos_secret_manager, pgagentos_auditor, pgagentos_operator;
+grant insert, delete on aos_meta.secret_grant to pgagentos_operator;
