@@ -54,9 +54,7 @@ class Database(Protocol):
     def transaction_stamp(self) -> int:
         """A number that no other transaction of this session has."""
 
-    def as_role(
-        self, role: str, *, restricted: bool = False
-    ) -> AbstractContextManager[None]:
+    def as_role(self, role: str, *, restricted: bool = False) -> AbstractContextManager[None]:
         """Give the statements of a block the rights of another role, and no way out of it.
 
         Args:

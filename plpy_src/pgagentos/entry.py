@@ -6,77 +6,78 @@ A PL/Python function calls :func:`call` with its own ``plpy`` and the name of an
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from .agent import driver
-from .carrier import Carrier
+from .agent.driver import Session
 from .database import DatabaseError
 from .errors import AgentOSError
-from .gateways.plpy import PlpyDatabase
-from .identity import Identities
+from .gateways.plpy import BackendInterrupts, PlpyDatabase
 from .net.wait import Interrupted
 
 
-class _Session:
-    """What one backend keeps from call to call: prepared plans and connections, never answers."""
+class _Backend(NamedTuple):
+    """What this backend keeps from call to call."""
 
-    def __init__(self, plpy: Any) -> None:
-        self.database = PlpyDatabase(plpy)
-        self.identities = Identities(self.database)
-        self.carrier = Carrier(self.database.interrupts)
+    session: Session
+    interrupts: BackendInterrupts
 
 
-_session: _Session | None = None
+_backend: _Backend | None = None
 
 
-def _run_turn(session: _Session, turn_id: str, nowait: bool) -> str:
-    return driver.run_turn(session.database, session.carrier, turn_id, nowait)
+def _run_turn(session: Session, turn_id: str, nowait: bool) -> str:
+    return driver.run_turn(session, turn_id, nowait)
 
 
-def _ask(session: _Session, agent_name: str, content: str, conversation: str | None) -> str | None:
-    return driver.ask(session.database, session.carrier, agent_name, content, conversation)
+def _ask(session: Session, agent_name: str, content: str, conversation: str | None) -> str | None:
+    return driver.ask(session, agent_name, content, conversation)
+
+
+def _run_skill(session: Session, run_id: str, tool_name: str, arguments: str) -> tuple[str, str]:
+    return driver.run_skill(session, run_id, tool_name, arguments)
 
 
 #: what row security is told where an operator acts: all tenants
 ALL_TENANTS = "00000000-0000-0000-0000-000000000000"
 
 
-def _visible_tenant(session: _Session) -> str | None:
+def _visible_tenant(session: Session) -> str | None:
     identity = session.identities.current()
     return ALL_TENANTS if identity.is_operator else identity.tenant_id
 
 
-def _tenant_id(session: _Session) -> str | None:
+def _tenant_id(session: Session) -> str | None:
     return session.identities.current().tenant_id
 
 
-def _principal_id(session: _Session) -> str | None:
+def _principal_id(session: Session) -> str | None:
     return session.identities.current().principal_id
 
 
-def _identity_source(session: _Session) -> str:
+def _identity_source(session: Session) -> str:
     return session.identities.current().source
 
 
-def _has_api_key(session: _Session, provider: str) -> bool:
+def _has_api_key(session: Session, provider: str) -> bool:
     from .store.registry import has_api_key
 
     return has_api_key(session.database, provider)
 
 
-def _embed(session: _Session, content: str, input_type: str) -> str:
+def _embed(session: Session, content: str, input_type: str) -> str:
     from .embedding import embed
 
     return embed(session.database, session.carrier, content, input_type)
 
 
-def _argument_error(session: _Session, schema: str, arguments: str) -> str | None:
+def _argument_error(session: Session, schema: str, arguments: str) -> str | None:
     from .skills.arguments import argument_error
 
     return argument_error(schema, arguments)
 
 
-def _check_installation(session: _Session) -> list[tuple[str, str, str, str | None]]:
+def _check_installation(session: Session) -> list[tuple[str, str, str, str | None]]:
     from .installation import check
 
     return check(session.database)
@@ -86,6 +87,7 @@ def _check_installation(session: _Session) -> list[tuple[str, str, str, str | No
 ENTRY_POINTS: dict[str, Callable[..., Any]] = {
     "agent.run_turn": _run_turn,
     "agent.ask": _ask,
+    "agent.run_skill": _run_skill,
     "auth.visible_tenant": _visible_tenant,
     "auth.tenant_id": _tenant_id,
     "auth.principal_id": _principal_id,
@@ -111,11 +113,12 @@ def call(plpy: Any, name: str, *arguments: Any) -> Any:
     Raises:
         plpy.Error: with the SQLSTATE of whatever went wrong; ``XX000`` when nobody foresaw it.
     """
-    global _session
-    if _session is None:
-        _session = _Session(plpy)
+    global _backend
+    if _backend is None:
+        database = PlpyDatabase(plpy)
+        _backend = _Backend(Session(database), database.interrupts)
     try:
-        return ENTRY_POINTS[name](_session, *arguments)
+        return ENTRY_POINTS[name](_backend.session, *arguments)
     except AgentOSError as error:
         raise _to_sql(plpy, error.sqlstate, error.message, error.hint, error.detail) from None
     except DatabaseError as error:
@@ -125,7 +128,7 @@ def call(plpy: Any, name: str, *arguments: Any) -> Any:
         if original is None:
             # All frames of libraries are left: now the server may act on its flag.
             try:
-                _session.database.interrupts.act()
+                _backend.interrupts.act()
             except Interrupted as acted:
                 original = getattr(acted, "original", None)
         if original is not None:

@@ -72,7 +72,7 @@ class Identities:
         if self._turns or self._ticket not in (None, identity):
             raise TicketError(
                 "another identity was set in this transaction",
-                hint="One transaction, one ticket: end it and begin the next with the other ticket.",
+                hint="One transaction, one ticket: end it, then begin with the other one.",
             )
         self._ticket = identity
 

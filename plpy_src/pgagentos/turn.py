@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from .providers.base import Endpoint, Message, Tool
 
+#: What the tools of an agent without a database role of its own run as.
+AGENT_ROLE = "pgagentos_agent"
 #: Statuses that a turn never leaves.
 FINAL = frozenset({"completed", "failed", "cancelled"})
 
@@ -38,13 +40,17 @@ class Skill(NamedTuple):
         tool: what the model is shown of it.
         on_call: ``run``, ``awaiting_approval``, ``awaiting_result`` or ``denied``, as the view
             ``aos_agent.effective_skill`` says.
-        function_name: the SQL function behind it, None for a skill of outside workers.
+        implementation: ``sql_function``, ``sql_query``, ``http`` or ``external``.
+        function_name: the SQL function behind a ``sql_function``.
+        limits: JSON Schema that the arguments must fit besides the tool's own, or None.
     """
 
     skill_id: str
     tool: Tool
     on_call: str
+    implementation: str
     function_name: str | None
+    limits: Mapping[str, Any] | None
 
 
 class OpenCall(NamedTuple):
@@ -61,6 +67,8 @@ class TurnContext(NamedTuple):
     """What stays the same while a turn is driven.
 
     Args:
+        principal_id: who talks with the agent, where it is known.
+        db_role: the database role that the agent's tools run as.
         skills: by name.
         tools: those of them that the model is offered.
         open_calls: the calls that waited when the turn was read.
@@ -70,6 +78,9 @@ class TurnContext(NamedTuple):
     run_id: str
     tenant_id: str
     conversation_id: str
+    agent_id: str
+    principal_id: str | None
+    db_role: str
     runner: str
     max_model_calls: int
     max_turn_tokens: int | None

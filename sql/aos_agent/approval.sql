@@ -82,15 +82,14 @@ begin
         perform aos_agent._decide_approval(v_step.step_id, 'expired', null);
     end loop;
     for v_step in
-        select s.step_no, s.call_id, s.tool_name, s.arguments, r.waiting_reason, c.agent_id
+        select s.step_no, s.call_id, s.tool_name, s.arguments, r.waiting_reason
           from aos_core.step as s
           join aos_core.run as r on r.run_id = s.run_id and r.tenant_id = s.tenant_id
-          join aos_agent.conversation as c on c.conversation_id = r.conversation_id and c.tenant_id = r.tenant_id
           join aos_skills.skill as k on k.skill_id = s.skill_id
-         where s.run_id = _go_on.turn_id and s.status = 'approved' and r.runner = 'external' and k.implementation = 'sql_function'
+         where s.run_id = _go_on.turn_id and s.status = 'approved' and r.runner = 'external' and k.implementation <> 'external'
          order by s.step_no
     loop
-        select * into v_call from aos_agent._run_call(_go_on.turn_id, v_step.agent_id, v_step.tool_name, v_step.arguments, is_approved => true);
+        select * into v_call from aos_agent._run_call(_go_on.turn_id, v_step.tool_name, v_step.arguments, is_approved => true);
         perform aos_core._record(_go_on.turn_id, '[]', json_build_array(json_build_object('step_no', v_step.step_no, 'status', v_call.status,
             'finished_at', clock_timestamp(), 'message', aos_agent._tool_message(v_step.call_id, v_call.result, v_call.status <> 'completed'),
             'error', case when v_call.status = 'failed' then json_build_object('message', v_call.result) end)),

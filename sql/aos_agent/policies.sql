@@ -33,4 +33,4 @@ grant execute on function aos_agent.process_tool_call(uuid, text, jsonb, text, b
     to pgagentos_worker, pgagentos_operator;
 grant execute on function aos_agent.approve_tool_call(uuid, text), aos_agent.reject_tool_call(uuid, text)
     to pgagentos_approver, pgagentos_operator;
-grant execute on function aos_agent.grant_skill(text, text, text), aos_agent.revoke_skill(text, text) to pgagentos_developer, pgagentos_operator;
+grant execute on function aos_agent.grant_skill(text, text, text, jsonb), aos_agent.revoke_skill(text, text) to pgagentos_developer, pgagentos_operator;

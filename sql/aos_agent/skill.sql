@@ -1,25 +1,71 @@
 create view aos_agent.effective_skill as
     select distinct on (g.agent_id, g.tenant_id, s.name)
            g.agent_id, g.tenant_id, s.skill_id, s.name, s.description, s.parameters, s.implementation, s.function_name,
-           coalesce(g.approval, s.approval) as approval,
-           case coalesce(g.approval, s.approval)
+           coalesce(g.approval, p.approval, s.approval) as approval,
+           case coalesce(g.approval, p.approval, s.approval)
                 when 'never' then 'denied'
                 when 'ask' then 'awaiting_approval'
-                else case s.implementation when 'external' then 'awaiting_result' else 'run' end end as on_call
-      from (select k.agent_id, k.tenant_id, k.skill_id, k.approval
+                else case s.implementation when 'external' then 'awaiting_result' else 'run' end end as on_call,
+           g.limits, s.needs_role
+      from (select k.agent_id, k.tenant_id, k.skill_id, k.approval, k.limits, a.role_name
               from aos_agent.agent_skill as k
+              join aos_agent.agent as a on a.agent_id = k.agent_id and a.tenant_id = k.tenant_id
             union all
-            select a.agent_id, a.tenant_id, k.skill_id, k.approval
+            select a.agent_id, a.tenant_id, k.skill_id, k.approval, k.limits, a.role_name
               from aos_agent.agent as a
               join aos_skills.role_skill as k on k.role_name = a.role_name
              where not exists (select from aos_agent.agent_skill as own where own.agent_id = a.agent_id and own.tenant_id = a.tenant_id)) as g
       join aos_skills.skill as s on s.skill_id = g.skill_id
+      left join aos_skills.risk_policy as p on p.role_name = g.role_name and p.risk = s.risk
      where s.is_active and (s.tenant_id is null or s.tenant_id = g.tenant_id)
      order by g.agent_id, g.tenant_id, s.name, s.tenant_id;  -- a tenant's own skill hides a shared one of the same name
 comment on view aos_agent.effective_skill is
     'What each agent can use: its own skills, or its role''s when it has none of its own; the approval that holds for it, and what happens when its model calls it.';
 comment on column aos_agent.effective_skill.on_call is
     'run: at once, in the database. awaiting_result: an outside worker runs it. awaiting_approval: a person decides. denied: it is refused.';
+comment on column aos_agent.effective_skill.limits is 'What the arguments must fit besides the skill''s own schema.';
+comment on column aos_agent.effective_skill.needs_role is 'True: only in conversations of a principal who has a role that is allowed it.';
+
+create function aos_agent._principal_limits(principal_id uuid, skill_id uuid, out is_allowed boolean, out approval text, out limits jsonb)
+    language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- The least strict of the roles that allow it decides.
+    select true, k.approval, k.limits into is_allowed, approval, limits
+      from aos_auth.role_grant as g
+      join aos_skills.role_skill as k on k.role_name = g.role_name
+     where g.principal_id = _principal_limits.principal_id and k.skill_id = _principal_limits.skill_id
+       and (g.expires_at is null or g.expires_at > now())
+     order by array_position(array['auto', null, 'ask', 'never'], k.approval), k.limits is not null, k.role_name
+     limit 1;
+    is_allowed := coalesce(is_allowed, false);
+end
+$$;
+comment on function aos_agent._principal_limits(uuid, uuid) is
+    'Whether a principal has a role that is allowed a skill that needs a role, and what that role says about it.';
+
+-- Without a search path of its own, so that it becomes part of the query that asks; its names were bound when it was made.
+create function aos_agent._usable_skill(agent_id uuid, tenant_id uuid, principal_id uuid)
+    returns table (skill_id uuid, name text, description text, parameters jsonb, implementation text, function_name text, on_call text, limits jsonb)
+    language sql stable
+begin atomic
+    select e.skill_id, e.name, e.description, e.parameters, e.implementation, e.function_name,
+           case coalesce(p.approval, e.approval)
+                when 'never' then 'denied'
+                when 'ask' then 'awaiting_approval'
+                else case e.implementation when 'external' then 'awaiting_result' else 'run' end end,
+           case when p.limits is null then e.limits
+                when e.limits is null then p.limits
+                else jsonb_build_object('allOf', jsonb_build_array(e.limits, p.limits)) end
+      from aos_agent.effective_skill as e
+      left join lateral (select l.is_allowed, l.approval, l.limits
+                           from aos_agent._principal_limits(_usable_skill.principal_id, e.skill_id) as l
+                          where e.needs_role) as p on true
+     where e.agent_id = _usable_skill.agent_id and e.tenant_id = _usable_skill.tenant_id
+       and (not e.needs_role or p.is_allowed);
+end;
+comment on function aos_agent._usable_skill(uuid, uuid, uuid) is
+    'What an agent can use in a conversation of this principal, and what happens when its model calls it.';
 
 create function aos_agent._agent(agent_name text) returns aos_agent.agent
     language plpgsql stable set search_path = pg_catalog, pg_temp
@@ -40,13 +86,14 @@ end
 $$;
 comment on function aos_agent._agent(text) is 'The agent of that name; an error when there is none, or one in several tenants.';
 
-create function aos_agent.grant_skill(agent_name text, skill_name text, approval text default null) returns void
+create function aos_agent.grant_skill(agent_name text, skill_name text, approval text default null, limits jsonb default null) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_agent aos_agent.agent := aos_agent._agent(grant_skill.agent_name);
     v_skill_id uuid;
 begin
+    perform aos_auth._require('developer');
     select s.skill_id into v_skill_id
       from aos_skills.skill as s
      where s.name = grant_skill.skill_name and (s.tenant_id is null or s.tenant_id = v_agent.tenant_id)
@@ -56,13 +103,13 @@ begin
         raise exception using errcode = 'OS002', message = format('there is no skill %L', grant_skill.skill_name),
             hint = 'Register it first: SELECT aos_skills.register_function(''my_function(int)''::regprocedure).';
     end if;
-    insert into aos_agent.agent_skill as g (agent_id, tenant_id, skill_id, approval)
-    values (v_agent.agent_id, v_agent.tenant_id, v_skill_id, grant_skill.approval)
-    on conflict on constraint agent_skill_pkey do update set approval = excluded.approval;
+    insert into aos_agent.agent_skill as g (agent_id, tenant_id, skill_id, approval, limits)
+    values (v_agent.agent_id, v_agent.tenant_id, v_skill_id, grant_skill.approval, grant_skill.limits)
+    on conflict on constraint agent_skill_pkey do update set approval = excluded.approval, limits = excluded.limits;
 end
 $$;
-comment on function aos_agent.grant_skill(text, text, text) is
-    'Gives an agent a skill. From its first skill on it has only those it was given, no default ones. approval: auto, ask, never, or null for what the skill says.';
+comment on function aos_agent.grant_skill(text, text, text, jsonb) is
+    'Gives an agent a skill. From its first skill on it has only those it was given, no default ones. approval: auto, ask, never, or null for what the skill says. limits: JSON Schema that the arguments must fit besides the skill''s own.';
 
 create function aos_agent.revoke_skill(agent_name text, skill_name text) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -70,6 +117,7 @@ as $$
 declare
     v_agent aos_agent.agent := aos_agent._agent(revoke_skill.agent_name);
 begin
+    perform aos_auth._require('developer');
     delete from aos_agent.agent_skill as g using aos_skills.skill as s
      where g.agent_id = v_agent.agent_id and g.tenant_id = v_agent.tenant_id and s.skill_id = g.skill_id and s.name = revoke_skill.skill_name;
     if not found then

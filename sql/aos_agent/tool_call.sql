@@ -1,21 +1,25 @@
-create function aos_agent._decide_tool_call(agent_id uuid, tool_name text, arguments json,
-        out decision text, out skill_id uuid, out function_name text, out reason text)
+create function aos_agent._decide_tool_call(run_id uuid, tool_name text, arguments json,
+        out decision text, out skill_id uuid, out implementation text, out reason text)
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_parameters jsonb;
+    v_limits jsonb;
 begin
-    select e.on_call, e.skill_id, e.function_name, e.parameters
-      into decision, skill_id, function_name, v_parameters
-      from aos_agent.effective_skill as e
-     where e.agent_id = _decide_tool_call.agent_id and e.name = _decide_tool_call.tool_name;
+    select e.on_call, e.skill_id, e.implementation, e.parameters, e.limits
+      into decision, skill_id, implementation, v_parameters, v_limits
+      from aos_core.run as r
+      join aos_agent.conversation as c on c.conversation_id = r.conversation_id and c.tenant_id = r.tenant_id
+      cross join lateral aos_agent._usable_skill(c.agent_id, c.tenant_id, c.principal_id) as e
+     where r.run_id = _decide_tool_call.run_id and e.name = _decide_tool_call.tool_name;
     if not found then
         decision := 'unknown_tool';
         reason := format('There is no tool %s. Use only the tools that are offered.', tool_name);
     elsif decision = 'denied' then
         reason := format('The tool %s may not be used here.', tool_name);
     else
-        reason := aos_skills._argument_error(v_parameters, _decide_tool_call.arguments);
+        reason := coalesce(aos_skills._argument_error(v_parameters, _decide_tool_call.arguments),
+            case when v_limits is not null then aos_skills._argument_error(v_limits, _decide_tool_call.arguments) end);
         if reason is not null then
             decision := 'invalid_arguments';
         end if;
@@ -45,44 +49,28 @@ end
 $$;
 comment on function aos_agent._assistant_message(text, json) is 'A model''s reply as a message in the neutral format.';
 
-create function aos_agent._call_function(run_id uuid, function_name text, arguments jsonb) returns json
-    language plpgsql set search_path = pg_catalog, pg_temp
+create function aos_agent._run_skill(run_id uuid, tool_name text, arguments json, out status text, out content text)
+    language plpython3u volatile set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_run aos_core.run;
-    v_result json;
-begin
-    select r.* into strict v_run from aos_core.run as r where r.run_id = _call_function.run_id;
-    execute aos_skills._invocation(_call_function.function_name, array(select jsonb_object_keys(_call_function.arguments)))
-       into v_result
-      using _call_function.arguments, v_run.conversation_id, v_run.run_id, v_run.tenant_id;
-    return coalesce(v_result, 'null');
-end
+if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
+return GD['pgagentos'](plpy, 'agent.run_skill', run_id, tool_name, arguments)
 $$;
-comment on function aos_agent._call_function(uuid, text, jsonb) is 'Runs a function skill for a turn.';
+comment on function aos_agent._run_skill(uuid, text, json) is
+    'Runs a tool call of a turn that is driven from outside, as the loop does for the turns that the database drives: with the rights of the agent''s role, in a savepoint of its own.';
 
-create function aos_agent._run_call(run_id uuid, agent_id uuid, tool_name text, arguments json, is_approved boolean default false,
+create function aos_agent._run_call(run_id uuid, tool_name text, arguments json, is_approved boolean default false,
         out status text, out result json, out skill_id uuid, out decision text)
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_call record;
 begin
-    select * into v_call from aos_agent._decide_tool_call(_run_call.agent_id, _run_call.tool_name, _run_call.arguments);
+    select * into v_call from aos_agent._decide_tool_call(_run_call.run_id, _run_call.tool_name, _run_call.arguments);
     skill_id := v_call.skill_id;
     decision := v_call.decision;
-    if v_call.function_name is not null and (v_call.decision = 'run' or (v_call.decision = 'awaiting_approval' and is_approved)) then
-        begin
-            result := aos_agent._call_function(_run_call.run_id, v_call.function_name, _run_call.arguments::jsonb);
-            perform result #>> '{}';  -- a string that text cannot hold ("\u0000") fails here, where the model is told
-            status := 'completed';
-        exception when others then  -- a cancel is not among others
-            if sqlstate like '40%' then
-                raise;  -- the whole transaction has to start again
-            end if;
-            result := to_json(format('%s: %s', sqlstate, sqlerrm));
-            status := 'failed';
-        end;
+    if v_call.implementation <> 'external' and (v_call.decision = 'run' or (v_call.decision = 'awaiting_approval' and is_approved)) then
+        select r.status, to_json(r.content) into status, result
+          from aos_agent._run_skill(_run_call.run_id, _run_call.tool_name, _run_call.arguments) as r;
     elsif v_call.decision in ('awaiting_approval', 'awaiting_result') then
         status := v_call.decision;
     else
@@ -91,7 +79,7 @@ begin
     end if;
 end
 $$;
-comment on function aos_agent._run_call(uuid, uuid, text, json, boolean) is
+comment on function aos_agent._run_call(uuid, text, json, boolean) is
     'Decides about a call of a turn that is driven from outside and, when its skill lives in the database and may run, runs it. result is null while the call stays open.';
 
 create function aos_agent._last_reply_is_open(run_id uuid) returns boolean
@@ -145,9 +133,9 @@ declare
     v_call_id text;
     v_call_json jsonb;
     v_new json[] := array[]::json[];
-    v_agent_id uuid;
     v_max_model_calls integer;
 begin
+    perform aos_auth._require('worker');
     if process_tool_call.tool_name is null or process_tool_call.arguments is null then
         raise exception using errcode = 'OS001', message = 'tool_name and arguments must not be null',
             hint = 'Pass what the model asked for; a call without arguments has ''{}''.';
@@ -161,8 +149,8 @@ begin
         end if;
         return aos_agent._tool_call_state(v_step);
     end if;
-    select a.agent_id, coalesce(a.max_model_calls, (aos_meta.setting('max_model_calls') #>> '{}')::integer, 10)
-      into strict v_agent_id, v_max_model_calls
+    select coalesce(a.max_model_calls, (aos_meta.setting('max_model_calls') #>> '{}')::integer, 10)
+      into strict v_max_model_calls
       from aos_agent.conversation as c
       join aos_agent.agent as a on a.agent_id = c.agent_id and a.tenant_id = c.tenant_id
      where c.conversation_id = v_run.conversation_id;
@@ -193,7 +181,7 @@ begin
          where s.run_id = v_run.run_id and s.step_no = v_reply_no;
     end if;
 
-    select * into v_call from aos_agent._run_call(v_run.run_id, v_agent_id, process_tool_call.tool_name, process_tool_call.arguments::json);
+    select * into v_call from aos_agent._run_call(v_run.run_id, process_tool_call.tool_name, process_tool_call.arguments::json);
     v_new := v_new || json_build_object('kind', 'tool', 'step_no', v_last_no + 1, 'model_step_no', v_reply_no, 'status', v_call.status,
         'finished_at', case when v_call.result is not null then clock_timestamp() end, 'skill_id', v_call.skill_id, 'call_id', v_call_id,
         'tool_name', process_tool_call.tool_name, 'arguments', process_tool_call.arguments::text,
@@ -220,6 +208,7 @@ declare
     v_step aos_core.step;
     v_status text;
 begin
+    perform aos_auth._require('worker');
     select coalesce(array_agg(s), '{}') into v_waiting
       from aos_core.step as s
      where s.run_id = v_run.run_id and s.tool_name = record_tool_result.tool_name and s.status in ('awaiting_result', 'approved')
@@ -236,7 +225,7 @@ begin
     v_step := v_waiting[1];
     -- What a person has approved is the skill's own function, not whatever a worker says that it returned.
     if v_step.status = 'approved'
-        and exists (select from aos_skills.skill as k where k.skill_id = v_step.skill_id and k.implementation = 'sql_function')
+        and exists (select from aos_skills.skill as k where k.skill_id = v_step.skill_id and k.implementation <> 'external')
     then
         raise exception using errcode = 'OS003', message = format('call %s of %s is run by the database', v_step.call_id, v_step.tool_name),
             hint = format('SELECT aos_agent.run_turn(%L) runs it, now that it is approved.', v_run.run_id);
@@ -258,6 +247,7 @@ declare
     v_run aos_core.run := aos_agent._external_turn(finish_turn.turn_id);
     v_open text;
 begin
+    perform aos_auth._require('worker');
     perform aos_agent._refuse_empty(finish_turn.content);
     select string_agg(format('%s (%s)', s.tool_name, s.call_id), ', ' order by s.step_no) into v_open
       from aos_core.step as s where s.run_id = v_run.run_id and s.finished_at is null;

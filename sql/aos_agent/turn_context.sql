@@ -1,5 +1,5 @@
 create view aos_agent.turn_context as
-    select r.run_id, r.tenant_id, r.conversation_id, c.agent_id, r.runner, r.status, r.model_calls,
+    select r.run_id, r.tenant_id, r.conversation_id, c.agent_id, c.principal_id, a.db_role, r.runner, r.status, r.model_calls,
            r.input_tokens + r.output_tokens as used_tokens,
            coalesce(a.max_model_calls, (select (s.value #>> '{}')::integer from aos_meta.setting as s where s.name = 'max_model_calls'), 10)
                as max_model_calls,
@@ -26,10 +26,10 @@ create view aos_agent.turn_context as
            where m.model_id in (v.model_id, v.fallback_model_id)) as m
       cross join lateral (
           select json_agg(json_build_object('name', e.name, 'description', e.description, 'parameters', e.parameters,
-                     'skill_id', e.skill_id, 'function_name', e.function_name, 'on_call', e.on_call) order by e.name) as skills
-            from aos_agent.effective_skill as e
-           where e.agent_id = a.agent_id and e.tenant_id = a.tenant_id
-             and (e.implementation <> 'external' or r.runner = 'external')) as t
+                     'limits', e.limits, 'skill_id', e.skill_id, 'implementation', e.implementation,
+                     'function_name', e.function_name, 'on_call', e.on_call) order by e.name) as skills
+            from aos_agent._usable_skill(a.agent_id, a.tenant_id, c.principal_id) as e
+           where e.implementation <> 'external' or r.runner = 'external') as t
       -- Whole turns, newest first, as many as fit: a tool result is never parted from its call.
       cross join lateral (
           select array_agg(s.message order by s.turn_no, s.step_no, s.message_no) as messages,

@@ -73,7 +73,7 @@ comment on function aos_skills._function_parameters(oid) is 'The JSON Schema of 
 
 create function aos_skills.register_function(
         function regprocedure, name text default null, description text default null,
-        approval text default 'auto', tenant_id uuid default null)
+        approval text default 'auto', tenant_id uuid default null, risk text default 'low')
     returns uuid
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -84,11 +84,18 @@ declare
     v_unnamed bigint;
     v_skill_id uuid;
     v_pseudo text;
+    v_caller name := case current_setting('role') when 'none' then session_user else current_setting('role') end;
+    v_tenant_id uuid := coalesce(register_function.tenant_id, aos_auth.tenant_id());
 begin
+    perform aos_auth._require('developer');
     select * into v_proc from pg_proc where oid = register_function.function;
     if not found or v_proc.prokind <> 'f' then
         raise exception using errcode = 'OS001', message = format('%s is not a function', coalesce(register_function.function::text, 'NULL')),
             hint = 'Only functions can be skills; wrap a procedure or an aggregate in one.';
+    elsif not has_function_privilege(v_caller, v_proc.oid, 'execute') then
+        raise exception using errcode = 'insufficient_privilege',
+            message = format('%I may not call %s itself', v_caller, register_function.function),
+            hint = format('GRANT EXECUTE ON FUNCTION %s TO %I;', register_function.function, v_caller);
     end if;
     select count(*) into v_unnamed from aos_skills._function_arguments(v_proc.oid) as a where coalesce(a.name, '') = '';
     if v_unnamed > 0 then
@@ -124,22 +131,22 @@ begin
     update aos_skills.skill as s
        set description = v_description, parameters = aos_skills._function_parameters(v_proc.oid),
            implementation = 'sql_function', function_name = register_function.function::text,
-           approval = register_function.approval, is_active = true
-     where s.name = v_name and s.tenant_id is not distinct from register_function.tenant_id
+           approval = register_function.approval, risk = register_function.risk, is_active = true
+     where s.name = v_name and s.tenant_id is not distinct from v_tenant_id
     returning s.skill_id into v_skill_id;
     if v_skill_id is null then
-        insert into aos_skills.skill (tenant_id, name, description, parameters, implementation, function_name, approval)
-        values (register_function.tenant_id, v_name, v_description, aos_skills._function_parameters(v_proc.oid),
-            'sql_function', register_function.function::text, register_function.approval)
+        insert into aos_skills.skill (tenant_id, name, description, parameters, implementation, function_name, approval, risk)
+        values (v_tenant_id, v_name, v_description, aos_skills._function_parameters(v_proc.oid),
+            'sql_function', register_function.function::text, register_function.approval, register_function.risk)
         returning skill_id into v_skill_id;
     end if;
     return v_skill_id;
 end
 $$;
-comment on function aos_skills.register_function(regprocedure, text, text, text, uuid) is
-    'Makes a SQL function a skill (or renews one of that name): arguments from its signature, description from its comment, one line "@param name: text" per argument if wanted. tenant_id null: every tenant''s. Returns skill_id.';
+comment on function aos_skills.register_function(regprocedure, text, text, text, uuid, text) is
+    'Makes a SQL function a skill (or renews one of that name): arguments from its signature, description from its comment, one line "@param name: text" per argument if wanted. tenant_id null: of the caller''s tenant, or, by an operator, every tenant''s. It runs with the rights of the agent''s database role. Returns skill_id.';
 
-create function aos_skills._invocation(function_name text, argument_names text[]) returns text
+create function aos_skills._invocation(function_name text, function_oid oid, argument_names text[]) returns text
     language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -147,7 +154,7 @@ declare
     v_call text;
     v_given text;
 begin
-    select p.* into v_proc from pg_proc as p where p.oid = to_regprocedure(_invocation.function_name)::oid;
+    select p.* into v_proc from pg_proc as p where p.oid = _invocation.function_oid;
     if not found then
         raise exception using errcode = 'OS002', message = format('function %s does not exist any more', _invocation.function_name),
             hint = 'Create it again, or set is_active = false for its skill.';
@@ -179,7 +186,7 @@ begin
     return format('select to_json(r) as result from %s', v_call);
 end
 $$;
-comment on function aos_skills._invocation(text, text[]) is
+comment on function aos_skills._invocation(text, oid, text[]) is
     'The SQL text that calls a function skill: $1 the arguments (jsonb), $2 conversation, $3 turn, $4 tenant (uuid); it returns one json.';
 
 create function aos_skills._argument_error(parameters jsonb, arguments json) returns text

@@ -16,5 +16,5 @@ grant select on aos_skills.skill, aos_skills.role_skill, aos_skills.risk_policy
     to pgagentos_user, pgagentos_developer, pgagentos_approver, pgagentos_worker, pgagentos_auditor, pgagentos_operator;
 grant insert, update, delete on aos_skills.skill to pgagentos_developer, pgagentos_operator;
 grant insert, update, delete on aos_skills.role_skill, aos_skills.risk_policy to pgagentos_operator;
-grant execute on function aos_skills.register_function(regprocedure, text, text, text, uuid) to pgagentos_developer, pgagentos_operator;
+grant execute on function aos_skills.register_function(regprocedure, text, text, text, uuid, text) to pgagentos_developer, pgagentos_operator;
 grant execute on function aos_skills.describe_schema(text) to pgagentos_developer, pgagentos_operator;

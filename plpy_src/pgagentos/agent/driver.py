@@ -5,13 +5,25 @@ from __future__ import annotations
 from ..carrier import Carrier
 from ..database import Database
 from ..errors import InvalidInput
+from ..identity import Identities
 from ..net.wait import run
 from ..store import turns
 from ..turn import Turn
 from . import loop
+from .tool_call import Tools
 
 
-def run_turn(database: Database, carrier: Carrier, run_id: str, nowait: bool) -> str:
+class Session:
+    """What drives turns in one backend: it keeps connections and plans, never answers."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.identities = Identities(database)
+        self.carrier = Carrier(database.interrupts)
+        self.tools = Tools(database)
+
+
+def run_turn(session: Session, run_id: str, nowait: bool) -> str:
     """Take a turn as far as it can go without somebody else.
 
     Args:
@@ -25,17 +37,16 @@ def run_turn(database: Database, carrier: Carrier, run_id: str, nowait: bool) ->
     Raises:
         DatabaseError: for example ``OS002`` no such turn, ``OS004`` the conversation is busy.
     """
+    database = session.database
     status = turns.lock(database, run_id, nowait)
     if status in ("awaiting_approval", "awaiting_tool"):
         status = turns.go_on(database, run_id)
     if status in ("queued", "running"):
-        _advance(database, carrier, turns.load(database, run_id))
+        _advance(session, turns.load(database, run_id))
     return turns.state(database, run_id)
 
 
-def ask(
-    database: Database, carrier: Carrier, agent_name: str, content: str, conversation: str | None
-) -> str | None:
+def ask(session: Session, agent_name: str, content: str, conversation: str | None) -> str | None:
     """Say something to an agent and return its answer.
 
     Args:
@@ -46,9 +57,10 @@ def ask(
     """
     if not content:
         raise InvalidInput("the message is empty", hint="Pass the user's words as content.")
+    database = session.database
     run_id = turns.open_turn(database, agent_name, content, conversation)
     turn = turns.load(database, run_id, is_uncommitted=True)
-    _advance(database, carrier, turn)
+    _advance(session, turn)
     if turn.status != "completed":
         failure = turn.failure or {}
         hint = f"SELECT aos_agent.run_turn('{run_id}') shows what it waits for or what failed."
@@ -59,6 +71,27 @@ def ask(
     return turn.answer
 
 
-def _advance(database: Database, carrier: Carrier, turn: Turn) -> None:
-    if turn.context.runner == "database":
-        run(loop.advance(database, turn, carrier.exchange), database.interrupts)
+def run_skill(session: Session, run_id: str, tool_name: str, arguments: str) -> tuple[str, str]:
+    """Run one tool call of a turn that is driven from outside.
+
+    Args:
+        run_id: the turn; its conversation is locked and the call was decided about.
+
+    Returns:
+        ``(status, content)`` as :meth:`pgagentos.agent.tool_call.Tools.run` does.
+    """
+    turn = turns.load(session.database, run_id)
+    skill = turn.context.skills[tool_name]
+    with session.identities.acting(turn.context.tenant_id, turn.context.principal_id):
+        return run(session.tools.run(turn, skill, arguments), session.database.interrupts)
+
+
+def _advance(session: Session, turn: Turn) -> None:
+    context = turn.context
+    if context.runner != "database":
+        return
+    with session.identities.acting(context.tenant_id, context.principal_id):
+        run(
+            loop.advance(session.database, turn, session.carrier.exchange, session.tools),
+            session.database.interrupts,
+        )

@@ -24,15 +24,18 @@ CUT_OFF = (
 )
 
 
-def advance(database: Database, turn: Turn, exchange: Exchange) -> Steps[None]:
+def advance(
+    database: Database, turn: Turn, exchange: Exchange, tools: tool_call.Tools
+) -> Steps[None]:
     """Take a turn as far as it can go: to its end, or to where somebody else has to act.
 
     Args:
         turn: as :func:`pgagentos.store.turns.load` read it; its conversation is locked.
         exchange: carries one request to a provider.
+        tools: runs the tool calls.
     """
     if turn.context.open_calls:
-        _run_approved_calls(database, turn)
+        yield from _run_approved_calls(turn, tools)
     while turn.status not in FINAL and turn.status != "awaiting_approval":
         if (
             turn.model_calls
@@ -62,12 +65,18 @@ def advance(database: Database, turn: Turn, exchange: Exchange) -> Steps[None]:
         except NoAnswer as failure:
             failures.end_after(database, turn, failure, started_at)
             return
-        _take_reply(database, turn, answered, started_at, is_last=is_last)
+        yield from _take_reply(database, turn, tools, answered, started_at, is_last=is_last)
 
 
 def _take_reply(
-    database: Database, turn: Turn, answered: Answered, started_at: str, *, is_last: bool
-) -> None:
+    database: Database,
+    turn: Turn,
+    tools: tool_call.Tools,
+    answered: Answered,
+    started_at: str,
+    *,
+    is_last: bool,
+) -> Steps[None]:
     """Turn a model's reply into steps, and decide what follows from it."""
     started_at = failures.add_steps(turn, answered.wasted, started_at)
     reply = answered.reply
@@ -112,7 +121,7 @@ def _take_reply(
 
     if calls and not is_last:
         for call, given in zip(calls, arguments, strict=True):
-            _take_call(database, turn, reply, call, given, reply_no)
+            yield from _take_call(turn, tools, reply, call, given, reply_no)
         if any(step["status"] == "awaiting_approval" for step in turn.new_steps):
             turns.record(database, turn, "awaiting_approval")
     elif reply.finish_reason == "pause" and not is_last:
@@ -134,8 +143,13 @@ def _take_reply(
 
 
 def _take_call(
-    database: Database, turn: Turn, reply: ChatReply, call: ToolCall, given: str, reply_no: int
-) -> None:
+    turn: Turn,
+    tools: tool_call.Tools,
+    reply: ChatReply,
+    call: ToolCall,
+    given: str,
+    reply_no: int,
+) -> Steps[None]:
     """Decide about one call of a reply, and run it when it may run."""
     started_at = tool_call.now()
     skill_id: str | None = None
@@ -151,7 +165,7 @@ def _take_call(
         elif skill.on_call == "awaiting_approval":
             status, content = "awaiting_approval", None
         else:
-            status, content = tool_call.run(database, turn, skill, given)
+            status, content = yield from tools.run(turn, skill, given)
     turn.steps += 1
     step: dict[str, Any] = {
         "kind": "tool",
@@ -169,7 +183,7 @@ def _take_call(
     turn.new_steps.append(step)
 
 
-def _run_approved_calls(database: Database, turn: Turn) -> None:
+def _run_approved_calls(turn: Turn, tools: tool_call.Tools) -> Steps[None]:
     """Run the calls that a person has approved since."""
     for open_call in turn.context.open_calls:
         if open_call.status != "approved":
@@ -178,7 +192,7 @@ def _run_approved_calls(database: Database, turn: Turn) -> None:
         if skill is None or refusal is not None:  # it was changed or taken away since
             status, content = "failed", refusal or ""
         else:
-            status, content = tool_call.run(database, turn, skill, open_call.arguments)
+            status, content = yield from tools.run(turn, skill, open_call.arguments)
         turn.closed_steps.append(
             {"step_no": open_call.step_no, "status": status}
             | _result(turn, open_call.call_id, status, content)

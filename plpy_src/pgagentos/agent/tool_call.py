@@ -9,6 +9,7 @@ from typing import Any
 
 from ..database import Database, DatabaseError
 from ..errors import InvalidInput
+from ..net.wait import Steps
 from ..providers.base import ToolCall
 from ..providers.wire import clean_text, dumps, parse_arguments
 from ..skills.arguments import argument_error
@@ -69,23 +70,44 @@ def decide(turn: Turn, tool_name: str, arguments: str) -> tuple[Skill | None, st
     if skill.on_call == "denied":
         return skill, f"The tool {tool_name} may not be used here."
     try:
-        return skill, argument_error(dumps(skill.tool.parameters), arguments)
+        wrong = argument_error(dumps(skill.tool.parameters), arguments)
+        if wrong is None and skill.limits is not None:
+            wrong = argument_error(dumps(skill.limits), arguments)
+        return skill, wrong
     except InvalidInput as error:  # a broken schema is no reason to lose the turn
         return skill, f"The tool {tool_name} cannot be used: {error.message}."
 
 
-def run(database: Database, turn: Turn, skill: Skill, arguments: str) -> tuple[str, str]:
-    """Run a function skill in a savepoint of its own.
+class Tools:
+    """Runs the tool calls of a session.
 
-    Returns:
-        ``(status, content)``: ``completed`` with the result, or ``failed`` with what went wrong,
-        in which case everything that the function had done is undone.
+    Args:
+        database: the backend's own.
     """
-    try:
-        with database.savepoint():
-            result = skills.call_function(database, turn, str(skill.function_name), arguments)
-            return "completed", content_of(result)
-    except DatabaseError as error:
-        if error.sqlstate[:2] == "40":  # the whole transaction has to start again
-            raise
-        return "failed", f"{error.sqlstate}: {error.message}"
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def run(self, turn: Turn, skill: Skill, arguments: str) -> Steps[tuple[str, str]]:
+        """Run one call in a savepoint of its own, with the rights of the agent's database role.
+
+        Returns:
+            ``(status, content)``: ``completed`` with the result, or ``failed`` with what went
+            wrong, in which case everything that the call had done in the database is undone.
+        """
+        yield from ()
+        return self._run_function(turn, skill, arguments)
+
+    def _run_function(self, turn: Turn, skill: Skill, arguments: str) -> tuple[str, str]:
+        try:
+            with self._database.savepoint():
+                result = skills.call_function(
+                    self._database, turn, str(skill.function_name), arguments
+                )
+                return "completed", content_of(result)
+        except DatabaseError as error:
+            if error.sqlstate[:2] == "40":  # the whole transaction has to start again
+                raise
+            return "failed", f"{error.sqlstate}: {error.message}"
+        except InvalidInput as error:
+            return "failed", error.message

@@ -13,7 +13,7 @@ _invocations: dict[tuple[str, tuple[str, ...]], str] = {}
 
 
 def call_function(database: Database, turn: Turn, function_name: str, arguments: str) -> str:
-    """Run a function skill.
+    """Run a function skill with the rights of the agent's database role.
 
     Args:
         arguments: JSON text of an object.
@@ -25,22 +25,30 @@ def call_function(database: Database, turn: Turn, function_name: str, arguments:
         DatabaseError: the function, or the conversion of an argument, failed.
     """
     key = (function_name, tuple(sorted(json.loads(arguments))))
+    role = turn.context.db_role
     invocation = _invocations.get(key)
     if invocation is None:
+        with database.as_role(role):  # who may not use the schema does not find the function
+            found = database.rows(
+                "select pg_catalog.to_regprocedure($1::text)::oid::bigint as function_oid",
+                function_name,
+            )
         rows = database.rows(
-            "select aos_skills._invocation($1::text, $2::text[]) as invocation",
+            "select aos_skills._invocation($1::text, $2::oid, $3::text[]) as invocation",
             function_name,
+            found[0]["function_oid"],
             list(key[1]),
         )
         invocation = _invocations[key] = str(rows[0]["invocation"])
     try:
-        rows = database.rows(
-            invocation,
-            arguments,
-            turn.context.conversation_id,
-            turn.context.run_id,
-            turn.context.tenant_id,
-        )
+        with database.as_role(role):
+            rows = database.rows(
+                invocation,
+                arguments,
+                turn.context.conversation_id,
+                turn.context.run_id,
+                turn.context.tenant_id,
+            )
     except DatabaseError:
         # The function may have been made anew with other arguments. (It is gone already when the
         # function ran a turn of its own that failed at the same call.)

@@ -9,7 +9,7 @@ from typing import Any
 from ..database import Database
 from ..providers.base import Message, Tool
 from ..providers.wire import dumps
-from ..turn import Model, OpenCall, Skill, Turn, TurnContext
+from ..turn import AGENT_ROLE, Model, OpenCall, Skill, Turn, TurnContext
 from .registry import endpoint_of
 
 #: Seconds that one request to a model may take, where the provider's options do not say otherwise.
@@ -66,7 +66,8 @@ def load(database: Database, run_id: str, *, is_uncommitted: bool = False) -> Tu
         is_uncommitted: this transaction has started it.
     """
     row = database.rows(
-        "select c.run_id, c.tenant_id, c.conversation_id, c.runner, c.status, c.model_calls,"
+        "select c.run_id, c.tenant_id, c.conversation_id, c.agent_id, c.principal_id, c.db_role,"
+        " c.runner, c.status, c.model_calls,"
         " c.used_tokens, c.max_model_calls, c.max_turn_tokens, c.system_prompt,"
         " c.params::text as params, c.models, c.skills, c.steps, c.messages, c.vendors"
         " from aos_agent._read_turn($1::uuid) as c",
@@ -78,7 +79,9 @@ def load(database: Database, run_id: str, *, is_uncommitted: bool = False) -> Tu
             s["skill_id"],
             Tool(s["name"], s["description"], s["parameters"]),
             s["on_call"],
+            s["implementation"],
             s["function_name"],
+            s["limits"],
         )
         for s in (json.loads(row["skills"]) if row["skills"] else ())
     }
@@ -86,6 +89,9 @@ def load(database: Database, run_id: str, *, is_uncommitted: bool = False) -> Tu
         run_id=row["run_id"],
         tenant_id=row["tenant_id"],
         conversation_id=row["conversation_id"],
+        agent_id=row["agent_id"],
+        principal_id=row["principal_id"],
+        db_role=row["db_role"] or AGENT_ROLE,
         runner=row["runner"],
         max_model_calls=row["max_model_calls"],
         max_turn_tokens=row["max_turn_tokens"],
