@@ -2,9 +2,8 @@
 
 ``SetUserIdAndSecContext`` is how VACUUM, REINDEX and SECURITY DEFINER functions act as somebody
 else (``src/backend/utils/init/miscinit.c``). Unlike SET ROLE it is allowed inside a SECURITY
-DEFINER
-function, and what runs under it cannot undo it: with the flag SECURITY_LOCAL_USERID_CHANGE the
-server refuses SET ROLE and SET SESSION AUTHORIZATION.
+DEFINER function, and what runs under it cannot undo it: with the flag SECURITY_LOCAL_USERID_CHANGE
+the server refuses SET ROLE and SET SESSION AUTHORIZATION.
 """
 
 from __future__ import annotations
