@@ -54,13 +54,18 @@ class Skill(NamedTuple):
 
 
 class OpenCall(NamedTuple):
-    """A tool call whose step row is open, for example just approved."""
+    """A tool call whose step row is open, for example just approved.
+
+    Args:
+        is_approved: a person said yes to exactly these arguments.
+    """
 
     step_no: int
     status: str
     call_id: str
     tool_name: str
     arguments: str
+    is_approved: bool
 
 
 class TurnContext(NamedTuple):

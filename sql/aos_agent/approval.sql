@@ -1,3 +1,25 @@
+create function aos_agent._require_approver(step aos_core.step) returns void
+    language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_role text := (select k.approver_role from aos_skills.skill as k where k.skill_id = (step).skill_id);
+begin
+    perform aos_auth._require('approver');
+    if v_role is null or aos_auth._identity_source() = 'operator' then
+        return;
+    end if;
+    if not exists (select from aos_auth.role_grant as g
+                    where g.principal_id = (select aos_auth.principal_id()) and g.role_name = v_role
+                      and (g.expires_at is null or g.expires_at > now())) then
+        raise exception using errcode = 'insufficient_privilege',
+            message = format('calls of %s are approved by the role %s, which you have not', (step).tool_name, v_role),
+            hint = 'INSERT INTO aos_auth.role_grant (principal_id, tenant_id, role_name) ... gives it to a principal.';
+    end if;
+end
+$$;
+comment on function aos_agent._require_approver(aos_core.step) is
+    'Raises an error unless the one who acts may decide about this call: access approver, and the role that its skill names.';
+
 create function aos_agent._decide_approval(step_id uuid, decision text, note text) returns jsonb
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -13,6 +35,9 @@ begin
         raise exception using errcode = 'OS002', message = format('there is no tool call %s', coalesce(_decide_approval.step_id::text, 'NULL')),
             hint = 'SELECT * FROM aos_agent.pending_approval lists the calls that wait for a person.';
     end if;
+    if _decide_approval.decision <> 'expired' then
+        perform aos_agent._require_approver(v_step);
+    end if;
     v_run := aos_agent._lock_turn(v_step.run_id);
     select a.* into v_approval from aos_core.approval as a where a.step_id = _decide_approval.step_id for update;
     select s.* into strict v_step from aos_core.step as s where s.step_id = _decide_approval.step_id;
@@ -20,11 +45,14 @@ begin
         raise exception using errcode = 'OS003',
             message = format('tool call %s does not wait for a person, it is %s', v_step.step_id, coalesce(v_approval.decision, v_step.status)),
             hint = 'SELECT * FROM aos_agent.pending_approval lists the calls that do.';
+    elsif v_decision = 'approved' and v_approval.arguments_hash <> aos_core._arguments_hash(v_step.arguments) then
+        raise exception using errcode = 'OS003', message = format('the arguments of tool call %s were changed since it was asked about', v_step.step_id),
+            hint = 'Reject it: a changed call needs a question of its own.';
     elsif v_approval.expires_at <= now() then
         v_decision := 'expired';
     end if;
     update aos_core.approval as a
-       set decision = v_decision, decided_at = clock_timestamp(), decided_by = session_user, note = _decide_approval.note
+       set decision = v_decision, decided_at = clock_timestamp(), decided_by = aos_auth.actor(), note = _decide_approval.note
      where a.step_id = v_step.step_id;
     if v_decision = 'approved' then
         update aos_core.step as s set status = 'approved' where s.step_id = v_step.step_id;
@@ -82,14 +110,16 @@ begin
         perform aos_agent._decide_approval(v_step.step_id, 'expired', null);
     end loop;
     for v_step in
-        select s.step_no, s.call_id, s.tool_name, s.arguments, r.waiting_reason
+        select s.step_no, s.call_id, s.tool_name, s.arguments, r.waiting_reason,
+               exists (select from aos_core.approval as a where a.step_id = s.step_id and a.decision = 'approved'
+                          and a.arguments_hash = aos_core._arguments_hash(s.arguments)) as is_approved
           from aos_core.step as s
           join aos_core.run as r on r.run_id = s.run_id and r.tenant_id = s.tenant_id
           join aos_skills.skill as k on k.skill_id = s.skill_id
          where s.run_id = _go_on.turn_id and s.status = 'approved' and r.runner = 'external' and k.implementation <> 'external'
          order by s.step_no
     loop
-        select * into v_call from aos_agent._run_call(_go_on.turn_id, v_step.tool_name, v_step.arguments, is_approved => true);
+        select * into v_call from aos_agent._run_call(_go_on.turn_id, v_step.tool_name, v_step.arguments, v_step.is_approved);
         perform aos_core._record(_go_on.turn_id, '[]', json_build_array(json_build_object('step_no', v_step.step_no, 'status', v_call.status,
             'finished_at', clock_timestamp(), 'message', aos_agent._tool_message(v_step.call_id, v_call.result, v_call.status <> 'completed'),
             'error', case when v_call.status = 'failed' then json_build_object('message', v_call.result) end)),
@@ -168,7 +198,7 @@ create function aos_agent._cancel(run_id uuid) returns void
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
-    update aos_core.approval as a set decision = 'cancelled', decided_at = clock_timestamp(), decided_by = session_user
+    update aos_core.approval as a set decision = 'cancelled', decided_at = clock_timestamp(), decided_by = aos_auth.actor()
       from aos_core.step as s
      where s.run_id = _cancel.run_id and a.step_id = s.step_id and a.tenant_id = s.tenant_id and a.decision is null;
     perform aos_core._record(_cancel.run_id, '[]',

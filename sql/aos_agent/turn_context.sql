@@ -6,7 +6,10 @@ create view aos_agent.turn_context as
            a.max_turn_tokens, v.system_prompt, v.params, m.models, t.skills, h.messages, h.vendors,
            case when r.model_calls > 0 then
                (select json_agg(json_build_object('step_no', s.step_no, 'status', s.status, 'call_id', s.call_id, 'tool_name', s.tool_name,
-                            'arguments', s.arguments, 'is_open', s.finished_at is null) order by s.step_no)
+                            'arguments', s.arguments, 'is_open', s.finished_at is null,
+                            'is_approved', case when s.status = 'approved' then exists (
+                                select from aos_core.approval as p where p.step_id = s.step_id and p.decision = 'approved'
+                                   and p.arguments_hash = aos_core._arguments_hash(s.arguments)) end) order by s.step_no)
                   from aos_core.step as s
                  where s.run_id = r.run_id) end as steps
       from aos_core.run as r

@@ -22,6 +22,26 @@ create trigger refuse_change before update or delete on aos_core.event_log
 create trigger refuse_truncate before truncate on aos_core.event_log
     for each statement execute function aos_core._refuse_change();
 
+create function aos_core._arguments_hash(arguments json) returns text
+    language sql immutable set search_path = pg_catalog, pg_temp
+return encode(sha256(convert_to(arguments::text, 'UTF8')), 'hex');
+comment on function aos_core._arguments_hash(json) is 'SHA-256 of the arguments of a call, byte for byte.';
+
+create function aos_core._refuse_other_call() returns trigger
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    raise exception using errcode = 'OS003', message = 'what a model asked for never changes',
+        hint = 'A person''s yes is for exactly one call; another call is another step.';
+end
+$$;
+comment on function aos_core._refuse_other_call() is 'Trigger: the tool and the arguments of a call are kept as the model gave them.';
+
+create trigger refuse_other_call before update on aos_core.step for each row
+    when ((old.run_id, old.tool_name, old.call_id, old.skill_id, old.arguments::text)
+        is distinct from (new.run_id, new.tool_name, new.call_id, new.skill_id, new.arguments::text))
+    execute function aos_core._refuse_other_call();
+
 create function aos_core._record(run_id uuid, new_steps json, closed_steps json, status text,
         waiting_reason text default null, error jsonb default null) returns void
     language plpgsql set search_path = pg_catalog, pg_temp
@@ -92,7 +112,7 @@ begin
     if _record.status = 'awaiting_approval' then
         with requested as (
             insert into aos_core.approval (step_id, tenant_id, arguments_hash, expires_at)
-            select s.step_id, s.tenant_id, encode(sha256(convert_to(s.arguments::text, 'UTF8')), 'hex'),
+            select s.step_id, s.tenant_id, aos_core._arguments_hash(s.arguments),
                    now() + (aos_meta.setting('approval_expires_after') #>> '{}')::interval
               from aos_core.step as s
              where s.run_id = _record.run_id and s.status = 'awaiting_approval'

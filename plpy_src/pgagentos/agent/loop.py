@@ -191,6 +191,8 @@ def _run_approved_calls(turn: Turn, tools: tool_call.Tools) -> Steps[None]:
         skill, refusal = tool_call.decide(turn, open_call.tool_name, open_call.arguments)
         if skill is None or refusal is not None:  # it was changed or taken away since
             status, content = "failed", refusal or ""
+        elif not open_call.is_approved:
+            status, content = "rejected", "Nobody approved this call with these arguments."
         else:
             status, content = yield from tools.run(turn, skill, open_call.arguments)
         turn.closed_steps.append(

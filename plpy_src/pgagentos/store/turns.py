@@ -101,7 +101,14 @@ def load(database: Database, run_id: str, *, is_uncommitted: bool = False) -> Tu
         skills=skills,
         tools=tuple(s.tool for s in skills.values() if s.on_call != "denied"),
         open_calls=tuple(
-            OpenCall(s["step_no"], s["status"], s["call_id"], s["tool_name"], dumps(s["arguments"]))
+            OpenCall(
+                s["step_no"],
+                s["status"],
+                s["call_id"],
+                s["tool_name"],
+                dumps(s["arguments"]),
+                bool(s["is_approved"]),
+            )
             for s in steps
             if s["is_open"]
         ),
