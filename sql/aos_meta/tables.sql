@@ -11,7 +11,15 @@ create table aos_meta.setting (
     constraint approval_expires_after_is_a_positive_interval
         check (case when name = 'approval_expires_after' then coalesce((value #>> '{}')::interval > interval '0', false) else true end),
     constraint embedding_model_is_a_name_or_null
-        check (name <> 'embedding_model' or value::text ~ '^(null|".+")$')
+        check (name <> 'embedding_model' or value::text ~ '^(null|".+")$'),
+    constraint http_timeout_is_between_1_and_300_seconds
+        check (name <> 'http_timeout_seconds' or value::text ~ '^([1-9]\d?|[12]\d\d|300)$'),
+    constraint http_limits_are_whole_numbers_above_0
+        check (name not in ('http_max_request_bytes', 'http_max_response_bytes') or value::text ~ '^[1-9]\d{0,7}$'),
+    constraint http_max_body_characters_is_between_1_and_99999
+        check (name <> 'http_max_body_characters' or value::text ~ '^[1-9]\d{0,4}$'),
+    constraint http_max_redirects_is_at_most_10
+        check (name <> 'http_max_redirects' or value::text ~ '^(\d|10)$')
 );
 comment on table aos_meta.setting is 'Settings of the installation, edited by the operator with plain SQL.';
 comment on column aos_meta.setting.value is 'What the setting says, as JSON: a number, a string in quotes, true, false or null.';
@@ -90,7 +98,12 @@ insert into aos_meta.setting (name, value, description, is_builtin) values
     ('max_model_calls', '10', 'Most model calls of one turn, where the agent does not say otherwise.', true),
     ('history_turns', '8', 'How many earlier turns a model is shown, where the persona''s params do not say otherwise; null: all that fit its context window.', true),
     ('approval_expires_after', '"7 days"', 'How long a person may take to approve a tool call.', true),
-    ('embedding_model', 'null', 'Name of the registered model that aos_meta.embed uses; null: session memory is searched by words only.', true);
+    ('embedding_model', 'null', 'Name of the registered model that aos_meta.embed uses; null: session memory is searched by words only.', true),
+    ('http_timeout_seconds', '20', 'Most time for a call of an http skill, where its endpoint does not say otherwise.', true),
+    ('http_max_request_bytes', '262144', 'Longest body that an http skill sends.', true),
+    ('http_max_response_bytes', '1048576', 'Longest body that an http skill reads, where its endpoint does not say otherwise; a longer one is refused.', true),
+    ('http_max_body_characters', '50000', 'How much of the answer to an http skill a model is shown.', true),
+    ('http_max_redirects', '0', 'How many redirects an http skill follows, where its endpoint does not say otherwise.', true);
 
 select pg_catalog.pg_extension_config_dump('aos_meta.setting', 'where not is_builtin');
 select pg_catalog.pg_extension_config_dump('aos_meta.provider', 'where not is_builtin');

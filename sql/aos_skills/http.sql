@@ -1,0 +1,339 @@
+-- Skills that are a request to a service, and the hosts that they may call. The rules by which a request is made, judged
+-- and read are in plpy_src/pgagentos/skills/http_skill.py; docs/http_skills.md tells them.
+
+create table aos_skills.http_endpoint (
+    skill_id uuid not null,
+    tenant_id uuid,
+    method text,
+    url_template text,
+    headers jsonb not null default '{}',
+    body_template jsonb,
+    timeout_seconds numeric,
+    max_response_bytes integer,
+    max_redirects integer,
+    is_builtin boolean not null default false,
+    constraint http_endpoint_pkey primary key (skill_id),
+    constraint http_endpoint_belongs_to_a_skill foreign key (skill_id) references aos_skills.skill (skill_id)
+        on delete cascade on update cascade,
+    constraint http_endpoint_method_is_known check (method in ('GET', 'POST', 'PUT', 'PATCH', 'DELETE')),
+    constraint http_endpoint_has_both_method_and_url check ((method is null) = (url_template is null)),
+    -- Places stand in path and query only: what is before them is fixed.
+    constraint http_endpoint_url_has_a_fixed_host check (url_template ~ '^https?://[^/?#{}@\s\\]+([/?][^#\s\\]*)?$' and url_template !~* '\{secret:'),
+    constraint http_endpoint_headers_are_an_object check (jsonb_typeof(headers) = 'object'),
+    constraint http_endpoint_body_needs_a_method_that_has_one check (body_template is null or method in ('POST', 'PUT', 'PATCH')),
+    constraint http_endpoint_timeout_is_between_0_and_300_seconds check (timeout_seconds > 0 and timeout_seconds <= 300),
+    constraint http_endpoint_response_has_at_most_16_mebibytes check (max_response_bytes between 1 and 16777216),
+    constraint http_endpoint_redirects_are_at_most_10 check (max_redirects between 0 and 10)
+);
+comment on table aos_skills.http_endpoint is 'How a skill with the implementation http calls its service. Written by register_http_skill.';
+comment on column aos_skills.http_endpoint.tenant_id is 'The tenant of the skill; null: every tenant''s.';
+comment on column aos_skills.http_endpoint.method is 'GET, POST, PUT, PATCH or DELETE; null: the model names method, URL, headers and body.';
+comment on column aos_skills.http_endpoint.url_template is 'The URL, with {argument} in path and query where an argument belongs.';
+comment on column aos_skills.http_endpoint.headers is 'Header fields by name; {secret:name} in a value is replaced by the secret just before it is sent.';
+comment on column aos_skills.http_endpoint.body_template is 'JSON body with "{argument}" where an argument belongs; null: the arguments that the URL does not use, as an object.';
+comment on column aos_skills.http_endpoint.timeout_seconds is 'Most time for a call, redirects included; null: the setting http_timeout_seconds.';
+comment on column aos_skills.http_endpoint.max_response_bytes is 'A longer answer is refused; null: the setting http_max_response_bytes.';
+comment on column aos_skills.http_endpoint.max_redirects is 'How many redirects are followed; null: the setting http_max_redirects.';
+comment on column aos_skills.http_endpoint.is_builtin is 'True while the row is as CREATE EXTENSION made it; pg_dump leaves such rows out.';
+
+create table aos_skills.http_host (
+    host_id uuid not null default gen_random_uuid(),
+    tenant_id uuid,
+    skill_id uuid,
+    scheme text not null default 'https',
+    host text not null,
+    port integer not null default 443,
+    allow_private boolean not null default false,
+    created_at timestamptz not null default now(),
+    constraint http_host_pkey primary key (host_id),
+    constraint http_host_belongs_to_a_tenant foreign key (tenant_id) references aos_auth.tenant (tenant_id),
+    constraint http_host_is_for_a_skill foreign key (skill_id) references aos_skills.skill (skill_id) on delete cascade on update cascade,
+    constraint http_host_scheme_is_known check (scheme in ('https', 'http')),
+    constraint http_host_port_is_between_1_and_65535 check (port between 1 and 65535),
+    -- The forms that pgagentos.net.plain_url lets through, or such a name's subdomains: *.example.com
+    constraint http_host_is_a_name_or_an_address check (
+        length(host) <= 255
+        and (host ~ '^((25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.){3}(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)$'
+            or host ~ '^[0-9a-f:]*:[0-9a-f:]*$'
+            or (host ~ '^(\*\.[a-z0-9_-]+\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$'
+                and host !~ '(^|\.)(\d+|0x[0-9a-f]*)$')))
+);
+-- Null stands for all here, so there must be one of it.
+create unique index http_host_is_listed_once on aos_skills.http_host
+    (coalesce(tenant_id, '00000000-0000-0000-0000-000000000000'), coalesce(skill_id, '00000000-0000-0000-0000-000000000000'), host, port, scheme);
+create index http_host_skill on aos_skills.http_host (skill_id);
+comment on table aos_skills.http_host is 'The allow-list of skills that call services: without a row that matches, nothing is called. Written by allow_host.';
+comment on column aos_skills.http_host.tenant_id is 'The tenant whose calls it allows; null: every tenant''s.';
+comment on column aos_skills.http_host.skill_id is 'The skill whose calls it allows; null: all http skills.';
+comment on column aos_skills.http_host.host is 'Name, address, or *.domain for all names below a domain (not for the domain itself).';
+comment on column aos_skills.http_host.allow_private is 'True: its addresses may belong to the organisation''s own network or to this machine. Set by operators only.';
+
+select pg_catalog.pg_extension_config_dump('aos_skills.http_endpoint', 'where not is_builtin');
+select pg_catalog.pg_extension_config_dump('aos_skills.http_host', '');
+
+create function aos_skills._http_endpoint_tenant() returns trigger
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    select s.tenant_id into new.tenant_id from aos_skills.skill as s where s.skill_id = new.skill_id;
+    return new;
+end
+$$;
+comment on function aos_skills._http_endpoint_tenant() is 'Trigger: an endpoint belongs to the tenant of its skill.';
+
+create trigger endpoint_tenant before insert or update of skill_id, tenant_id on aos_skills.http_endpoint
+    for each row execute function aos_skills._http_endpoint_tenant();
+create trigger own_preset before update on aos_skills.http_endpoint for each row execute function aos_meta._own_preset();
+create trigger replace_preset before insert on aos_skills.http_endpoint for each row execute function aos_meta._replace_preset('skill_id');
+
+create function aos_skills._http_call(skill_id uuid, tenant_id uuid) returns jsonb
+    language sql stable set search_path = pg_catalog, pg_temp
+begin atomic
+    select jsonb_build_object('skill_id', s.skill_id, 'name', s.name, 'skill_tenant_id', s.tenant_id,
+               'method', e.method, 'url_template', e.url_template, 'headers', e.headers, 'body_template', e.body_template,
+               'timeout_seconds', coalesce(e.timeout_seconds, (l.limits ->> 'http_timeout_seconds')::numeric, 20),
+               'max_request_bytes', coalesce(l.limits -> 'http_max_request_bytes', '262144'),
+               'max_response_bytes', coalesce(to_jsonb(e.max_response_bytes), l.limits -> 'http_max_response_bytes', '1048576'),
+               'max_body_characters', coalesce(l.limits -> 'http_max_body_characters', '50000'),
+               'max_redirects', coalesce(to_jsonb(e.max_redirects), l.limits -> 'http_max_redirects', '0'),
+               'hosts', (select coalesce(jsonb_agg(jsonb_build_object('scheme', h.scheme, 'host', h.host, 'port', h.port,
+                                    'allow_private', h.allow_private)), '[]')
+                           from aos_skills.http_host as h
+                          where (h.tenant_id is null or h.tenant_id = _http_call.tenant_id)
+                            and (h.skill_id is null or h.skill_id = s.skill_id)))
+      from aos_skills.skill as s
+      join aos_skills.http_endpoint as e on e.skill_id = s.skill_id
+      cross join (select jsonb_object_agg(t.name, t.value) as limits from aos_meta.setting as t where t.name like 'http\_%') as l
+     where s.skill_id = _http_call.skill_id and s.implementation = 'http'
+       and (s.tenant_id is null or s.tenant_id = _http_call.tenant_id);
+end;
+comment on function aos_skills._http_call(uuid, uuid) is
+    'All that a call of an http skill for a tenant needs: the endpoint, the limits, the allow-list. Null when there is no such endpoint.';
+
+create function aos_skills._refuse_http_templates(parameters jsonb, url text, headers jsonb, body jsonb) returns void
+    language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_wrong text;
+begin
+    select m[1] into v_wrong
+      from regexp_matches(_refuse_http_templates.url || ' ' || coalesce(_refuse_http_templates.body::text, ''),
+               '\{([A-Za-z_][A-Za-z0-9_-]*)\}', 'g') as m
+     where not coalesce(_refuse_http_templates.parameters -> 'properties' ? m[1], false)
+     limit 1;
+    if found then
+        raise exception using errcode = 'OS001', message = format('the template names {%s}, which is no argument of the skill', v_wrong),
+            hint = 'Every name in braces has to be a property in parameters.';
+    end if;
+    select m[1] into v_wrong
+      from regexp_matches(split_part(_refuse_http_templates.url, '?', 1), '\{([A-Za-z_][A-Za-z0-9_-]*)\}', 'g') as m
+     where not coalesce(_refuse_http_templates.parameters -> 'required' ? m[1], false)
+     limit 1;
+    if found then
+        raise exception using errcode = 'OS001', message = format('the argument %s stands in the path and is not required', v_wrong),
+            hint = 'List it under "required" in parameters: a path cannot do without it.';
+    end if;
+    select h.key into v_wrong
+      from jsonb_each(_refuse_http_templates.headers) as h
+     where h.key !~ '^[A-Za-z0-9!#$%&''*+.^_`|~-]+$' or jsonb_typeof(h.value) <> 'string' or h.value #>> '{}' ~ '[\x01-\x08\x0a-\x1f\x7f]'
+        or lower(h.key) in ('host', 'connection', 'content-length', 'transfer-encoding', 'te', 'trailer', 'upgrade', 'keep-alive', 'expect',
+               'accept-encoding', 'proxy-authorization', 'proxy-authenticate', 'proxy-connection')
+     limit 1;
+    if found then
+        raise exception using errcode = 'OS001', message = format('the header %L cannot be set, or its value is no line of text', v_wrong),
+            hint = 'Headers are an object of names and texts; those of the connection are set by the kernel.';
+    end if;
+end
+$$;
+comment on function aos_skills._refuse_http_templates(jsonb, text, jsonb, jsonb) is
+    'Raises an error when templates of an http skill name arguments that it has not, or headers that cannot be sent.';
+
+create function aos_skills.register_http_skill(
+        name text, description text, parameters jsonb, method text, url text, headers jsonb default '{}', tenant_id uuid default null,
+        body jsonb default null, approval text default 'auto', risk text default 'medium', timeout_seconds numeric default null,
+        max_response_bytes integer default null, max_redirects integer default null)
+    returns uuid
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := coalesce(register_http_skill.tenant_id, aos_auth.tenant_id());
+    v_skill_id uuid;
+    v_header text;
+    v_host text;
+begin
+    perform aos_auth._require('developer');
+    if register_http_skill.method is null or register_http_skill.url is null then
+        raise exception using errcode = 'OS001', message = 'an http skill needs a method and a url',
+            hint = 'For URLs that the model chooses there is the skill http_request.';
+    end if;
+    perform aos_skills._refuse_http_templates(register_http_skill.parameters, register_http_skill.url, register_http_skill.headers,
+        register_http_skill.body);
+    update aos_skills.skill as s
+       set description = register_http_skill.description, parameters = register_http_skill.parameters, implementation = 'http',
+           function_name = null, approval = register_http_skill.approval, risk = register_http_skill.risk, is_active = true
+     where s.name = register_http_skill.name and s.tenant_id is not distinct from v_tenant_id
+    returning s.skill_id into v_skill_id;
+    if v_skill_id is null then
+        insert into aos_skills.skill (tenant_id, name, description, parameters, implementation, approval, risk)
+        values (v_tenant_id, register_http_skill.name, register_http_skill.description, register_http_skill.parameters, 'http',
+            register_http_skill.approval, register_http_skill.risk)
+        returning skill_id into v_skill_id;
+    end if;
+    insert into aos_skills.http_endpoint as e (skill_id, method, url_template, headers, body_template, timeout_seconds, max_response_bytes, max_redirects)
+    values (v_skill_id, upper(register_http_skill.method), register_http_skill.url, register_http_skill.headers, register_http_skill.body,
+        register_http_skill.timeout_seconds, register_http_skill.max_response_bytes, register_http_skill.max_redirects)
+    on conflict on constraint http_endpoint_pkey do update
+        set (method, url_template, headers, body_template, timeout_seconds, max_response_bytes, max_redirects)
+            = (excluded.method, excluded.url_template, excluded.headers, excluded.body_template, excluded.timeout_seconds,
+               excluded.max_response_bytes, excluded.max_redirects);
+    select h.key into v_header
+      from jsonb_each_text(register_http_skill.headers) as h
+     where lower(h.key) in ('authorization', 'cookie', 'x-api-key', 'api-key', 'x-auth-token') and h.value !~ '\{secret:[^{}]+\}'
+     limit 1;
+    if found then
+        raise warning using message = format('the header %s of %s is stored as plain text', v_header, register_http_skill.name),
+            hint = format('Store its value with aos_meta.set_secret and write {secret:name}: {"%s": "Bearer {secret:name}"}.', v_header);
+    end if;
+    v_host := lower(translate(substring(register_http_skill.url from '^https?://(\[[^]]*\]|[^/?:]*)'), '[]', ''));
+    if not exists (select from aos_skills.http_host as h
+                    where (h.tenant_id is null or h.tenant_id = v_tenant_id) and (h.skill_id is null or h.skill_id = v_skill_id)
+                      and (h.host = v_host or h.host like '*.%' and right(v_host, length(h.host) - 1) = substr(h.host, 2)))
+    then
+        raise notice using message = format('%s is not on the allow-list yet', v_host),
+            hint = format('SELECT aos_skills.allow_host(%L, skill_name => %L) lets the skill call it.', v_host, register_http_skill.name);
+    end if;
+    return v_skill_id;
+end
+$$;
+comment on function aos_skills.register_http_skill(text, text, jsonb, text, text, jsonb, uuid, jsonb, text, text, numeric, integer, integer) is
+    'Makes a request to a service a skill (or renews one of that name). url may have {argument} in path and query, headers {secret:name}, body "{argument}"; arguments that no template uses become the JSON body, or the query of GET and DELETE. tenant_id null: of the caller''s tenant, or, by an operator, every tenant''s. The host has to be on the allow-list: allow_host. Returns skill_id.';
+
+create function aos_skills._host_row(host text, tenant_id uuid, skill_name text, port integer, scheme text) returns aos_skills.http_host
+    language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_row aos_skills.http_host;
+begin
+    v_row.scheme := lower(_host_row.scheme);
+    v_row.port := coalesce(_host_row.port, case v_row.scheme when 'http' then 80 else 443 end);
+    v_row.host := lower(btrim(_host_row.host, '[]'));
+    if v_row.host ~ '^[0-9a-f:]*:[0-9a-f:.]*$' then
+        begin
+            v_row.host := host(v_row.host::inet);
+        exception when invalid_text_representation then
+            raise exception using errcode = 'OS001', message = format('%L is no address', _host_row.host),
+                hint = 'Write an IPv6 address without port, for example 2001:db8::1.';
+        end;
+    end if;
+    if v_row.host ~ '[/@?#\s]|:\d+$' and v_row.host !~ ':.*:' then
+        raise exception using errcode = 'OS001', message = format('%L is no host', _host_row.host),
+            hint = 'Write only the host, for example api.example.com or *.example.com; the port and the scheme are arguments of their own.';
+    end if;
+    v_row.tenant_id := coalesce(_host_row.tenant_id, aos_auth.tenant_id());
+    if _host_row.skill_name is not null then
+        select s.skill_id into v_row.skill_id
+          from aos_skills.skill as s
+         where s.name = _host_row.skill_name and s.implementation = 'http' and (s.tenant_id is null or s.tenant_id = v_row.tenant_id)
+         order by s.tenant_id is null  -- the tenant's own skill before a shared one of the same name
+         limit 1;
+        if not found then
+            raise exception using errcode = 'OS002', message = format('there is no http skill %L', _host_row.skill_name),
+                hint = 'Register it first with aos_skills.register_http_skill, or pass the tenant_id of the skill.';
+        end if;
+    end if;
+    return v_row;
+end
+$$;
+comment on function aos_skills._host_row(text, uuid, text, integer, text) is 'The row of the allow-list that the arguments of allow_host mean.';
+
+create function aos_skills.allow_host(
+        host text, tenant_id uuid default null, skill_name text default null, port integer default null, scheme text default 'https',
+        allow_private boolean default false)
+    returns uuid
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_row aos_skills.http_host := aos_skills._host_row(allow_host.host, allow_host.tenant_id, allow_host.skill_name, allow_host.port, allow_host.scheme);
+    v_host_id uuid;
+begin
+    perform aos_auth._require('developer');
+    if (allow_host.allow_private or v_row.scheme <> 'https' or v_row.tenant_id is null)
+        and (select aos_auth._visible_tenant()) is distinct from '00000000-0000-0000-0000-000000000000'
+    then
+        raise exception using errcode = 'insufficient_privilege',
+            message = 'only an operator may open the own network, plain http, or a host for all tenants',
+            hint = 'Ask an operator, or allow the host with https and a public address for your own tenant.';
+    end if;
+    insert into aos_skills.http_host as h (tenant_id, skill_id, scheme, host, port, allow_private)
+    values (v_row.tenant_id, v_row.skill_id, v_row.scheme, v_row.host, v_row.port, allow_host.allow_private)
+    on conflict (coalesce(tenant_id, '00000000-0000-0000-0000-000000000000'), coalesce(skill_id, '00000000-0000-0000-0000-000000000000'), host, port, scheme)
+        do update set allow_private = excluded.allow_private
+    returning h.host_id into v_host_id;
+    return v_host_id;
+end
+$$;
+comment on function aos_skills.allow_host(text, uuid, text, integer, text, boolean) is
+    'Puts a host on the allow-list of http skills: a name, an address, or *.domain. tenant_id null: the caller''s tenant, or, by an operator, all; skill_name null: all http skills; port null: 443, or 80 for http. allow_private opens the own network for this host; that, http and all tenants are the operator''s. Returns host_id.';
+
+create function aos_skills.disallow_host(
+        host text, tenant_id uuid default null, skill_name text default null, port integer default null, scheme text default 'https')
+    returns void
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_row aos_skills.http_host := aos_skills._host_row(disallow_host.host, disallow_host.tenant_id, disallow_host.skill_name, disallow_host.port,
+        disallow_host.scheme);
+begin
+    perform aos_auth._require('developer');
+    delete from aos_skills.http_host as h
+     where h.tenant_id is not distinct from v_row.tenant_id and h.skill_id is not distinct from v_row.skill_id
+       and (h.scheme, h.host, h.port) = (v_row.scheme, v_row.host, v_row.port);
+    if not found then
+        raise exception using errcode = 'OS002', message = format('%s is not on this allow-list', v_row.host),
+            hint = 'SELECT * FROM aos_skills.http_host shows what is; tenant, skill, port and scheme have to be the same.';
+    end if;
+end
+$$;
+comment on function aos_skills.disallow_host(text, uuid, text, integer, text) is 'Takes a host off the allow-list, as it was put on it by allow_host with the same arguments.';
+
+alter table aos_skills.http_endpoint enable row level security;
+alter table aos_skills.http_endpoint force row level security;
+create policy tenant on aos_skills.http_endpoint
+    using ((select aos_auth._visible_tenant()) in (tenant_id, '00000000-0000-0000-0000-000000000000'));
+-- What holds for all tenants is used by the kernel for each of them; only operators see and change it.
+create policy shared on aos_skills.http_endpoint for select to pgagentos_kernel using (tenant_id is null);
+create policy developer_adds on aos_skills.http_endpoint as restrictive for insert with check ((select aos_auth.has_access('developer')));
+create policy developer_changes on aos_skills.http_endpoint as restrictive for update using ((select aos_auth.has_access('developer')));
+create policy developer_deletes on aos_skills.http_endpoint as restrictive for delete using ((select aos_auth.has_access('developer')));
+
+alter table aos_skills.http_host enable row level security;
+alter table aos_skills.http_host force row level security;
+create policy tenant on aos_skills.http_host
+    using ((select aos_auth._visible_tenant()) in (tenant_id, '00000000-0000-0000-0000-000000000000'));
+create policy shared on aos_skills.http_host for select to pgagentos_kernel using (tenant_id is null);
+create policy developer_adds on aos_skills.http_host as restrictive for insert with check ((select aos_auth.has_access('developer')));
+create policy developer_changes on aos_skills.http_host as restrictive for update using ((select aos_auth.has_access('developer')));
+create policy developer_deletes on aos_skills.http_host as restrictive for delete using ((select aos_auth.has_access('developer')));
+-- Whatever way the row comes in.
+create policy operator_opens on aos_skills.http_host as restrictive
+    using (true)
+    with check ((scheme = 'https' and not allow_private) or (select aos_auth._visible_tenant()) = '00000000-0000-0000-0000-000000000000');
+
+grant select on aos_skills.http_endpoint, aos_skills.http_host to pgagentos_developer, pgagentos_auditor, pgagentos_operator;
+grant insert, update, delete on aos_skills.http_endpoint, aos_skills.http_host to pgagentos_operator;
+grant execute on function
+        aos_skills.register_http_skill(text, text, jsonb, text, text, jsonb, uuid, jsonb, text, text, numeric, integer, integer),
+        aos_skills.allow_host(text, uuid, text, integer, text, boolean), aos_skills.disallow_host(text, uuid, text, integer, text)
+    to pgagentos_developer, pgagentos_operator;
+
+insert into aos_skills.skill (skill_id, name, description, parameters, implementation, risk, is_builtin)
+values ('b0a05000-0000-5000-8000-000000000006', 'http_request',
+    'Sends an HTTPS request to a host on the allow-list and returns status, content type and body of the answer.',
+    '{"type": "object", "properties": {
+        "url": {"type": "string", "description": "absolute https address; special characters in path and query are percent-encoded"},
+        "method": {"type": "string", "enum": ["GET", "POST", "PUT", "PATCH", "DELETE"], "description": "GET when left out"},
+        "headers": {"type": "object", "additionalProperties": {"type": "string"}, "description": "header fields by name"},
+        "body": {"type": "string", "description": "text to send, for example JSON"}},
+      "required": ["url"], "additionalProperties": false}',
+    'http', 'high', true);
+insert into aos_skills.http_endpoint (skill_id, is_builtin) values ('b0a05000-0000-5000-8000-000000000006', true);
