@@ -6,8 +6,10 @@ return concat_ws(E'\n\n',
     (select E'Your rules:\n' || string_agg('- ' || r.rule, E'\n' order by r.no) from unnest(rules) with ordinality as r (rule, no)));
 comment on function aos_persona.compose_prompt(text, jsonb, text[]) is 'The whole system prompt: the text, then the traits, then the rules.';
 
+-- A restore turns row security off, so that nothing is left out in silence. What these triggers look up is not what is
+-- restored: under row security as ever.
 create function aos_persona._count_version() returns trigger
-    language plpgsql security definer set search_path = pg_catalog, pg_temp
+    language plpgsql security definer set search_path = pg_catalog, pg_temp set row_security = on
 as $$
 begin
     if (new.system_prompt, new.model_id, new.fallback_model_id, new.traits, new.rules, new.params)
@@ -95,7 +97,7 @@ create trigger count_version before update on aos_persona.persona
     for each row execute function aos_persona._count_version();
 
 create function aos_persona._keep_version() returns trigger
-    language plpgsql security definer set search_path = pg_catalog, pg_temp
+    language plpgsql security definer set search_path = pg_catalog, pg_temp set row_security = on
 as $$
 begin
     perform aos_persona._version_of(new);
@@ -108,7 +110,7 @@ create trigger keep_version after insert or update on aos_persona.persona
     for each row execute function aos_persona._keep_version();
 
 create function aos_persona._take_place() returns trigger
-    language plpgsql security definer set search_path = pg_catalog, pg_temp
+    language plpgsql security definer set search_path = pg_catalog, pg_temp set row_security = on
 as $$
 begin
     -- Looked up first: but for a restore there is none, and who changes a persona need not have the right to delete.

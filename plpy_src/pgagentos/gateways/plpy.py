@@ -14,8 +14,8 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from ..database import DatabaseError, Row
-from ..errors import InvalidInput
 from ..net.wait import Interrupted
+from ..store import identities
 from .backend_user import BackendUser
 
 _PARAMETER = re.compile(r"\$(\d+)::([a-z]+(?:\[\])?)")
@@ -104,17 +104,8 @@ class PlpyDatabase:
     @contextmanager
     def as_role(self, role: str, *, restricted: bool = False) -> Iterator[None]:
         """See :meth:`pgagentos.database.Database.as_role`."""
-        found = self.rows(
-            "select r.oid::bigint as role_id, r.rolsuper or r.rolbypassrls as is_mighty"
-            " from pg_catalog.pg_roles as r where r.rolname = $1::name",
-            role,
-        )
-        if not found or found[0]["is_mighty"]:
-            raise InvalidInput(
-                f"the role {role} does not exist, or sees past row security",
-                hint="An agent's role is a plain one; see aos_auth.register_agent_role.",
-            )
-        with self._user.acting_as(int(found[0]["role_id"]), restricted=restricted):
+        role_id = identities.plain_role_id(self, role)
+        with self._user.acting_as(role_id, restricted=restricted):
             yield
 
     def log(self, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..database import Database
+from ..errors import InvalidInput
 
 
 def of_session(database: Database) -> tuple[str | None, str | None, bool, str]:
@@ -15,3 +16,24 @@ def of_session(database: Database) -> tuple[str | None, str | None, bool, str]:
     if row["tenant_id"] is None:
         return None, None, False, "nobody"
     return row["tenant_id"], row["principal_id"], False, "db_role"
+
+
+def plain_role_id(database: Database, role: str) -> int:
+    """The identity of a database role that may run tools.
+
+    It is looked up each time: a role may be made mighty, or dropped, at any moment.
+
+    Raises:
+        InvalidInput: there is no such role, or it sees past row security.
+    """
+    found = database.rows(
+        "select r.oid::bigint as role_id, r.rolsuper or r.rolbypassrls as is_mighty"
+        " from pg_catalog.pg_roles as r where r.rolname = $1::name",
+        role,
+    )
+    if not found or found[0]["is_mighty"]:
+        raise InvalidInput(
+            f"the role {role} does not exist, or sees past row security",
+            hint="An agent's role is a plain one; see aos_auth.register_agent_role.",
+        )
+    return int(found[0]["role_id"])
