@@ -18,9 +18,7 @@ from pgagentos.net.url import Origin, parse
 #: Longest URL in characters; more than servers take.
 MAX_URL = 8000
 
-_URL = re.compile(
-    r"(https?)://(\[[0-9a-f:]+\]|[a-z0-9._-]+)(?::([1-9][0-9]{0,4}))?([/?#].*)?", re.I
-)
+_URL = re.compile(r"(https?)://(\[[0-9a-f:]+\]|[a-z0-9._-]+)(?::([1-9][0-9]{0,4}))?([/?].*)?", re.I)
 # RFC 3986, 2: reserved, unreserved and percent-encoded characters, and no others.
 _REST = re.compile(r"(?:[A-Za-z0-9._~:/?@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*")
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -58,8 +56,8 @@ def parse_plain(url: str) -> PlainUrl:
             "the URL is not a plain one",
             hint="Write https://host/path with a host name in ASCII; no user name, no password.",
         )
-    rest = (parts[4] or "").partition("#")[0]
-    if _REST.fullmatch(rest) is None:
+    rest, _, fragment = (parts[4] or "").partition("#")
+    if _REST.fullmatch(rest) is None or _REST.fullmatch(fragment) is None:
         raise InvalidInput("the path of the URL has a character that must be percent-encoded")
     host = plain_host(parts[2])
     port = f":{parts[3]}" if parts[3] else ""

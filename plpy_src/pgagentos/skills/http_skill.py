@@ -11,11 +11,11 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..database import Database
-from ..errors import AgentOSError, InstallationError, InvalidInput, ProviderError, Refused
+from ..database import Database, DatabaseError
+from ..errors import InstallationError, InvalidInput, ProviderError, Refused
 from ..net.client import Client
 from ..net.message import HttpRequest, HttpResponse, Limits
 from ..net.plain_url import PlainUrl, parse_plain
@@ -24,6 +24,7 @@ from ..net.wait import Steps
 from ..providers.wire import dumps
 from ..store import http
 from ..store.http import AllowedHost, Endpoint
+from ..store.secrets import secret_for_http
 from .http_request import Draft, draft
 from .http_response import text_for_model
 
@@ -34,7 +35,6 @@ CONNECT_SECONDS = 10.0
 
 NOT_ALLOWED = "The host is not on the allow-list."
 UNREACHABLE = "The host could not be reached: it has no public address that answers."
-NOT_HTTP = "The host did not give a usable HTTP answer."
 REDIRECT = "The host answered with a redirect, which is not followed."
 NO_SECRET = "A secret that the skill needs cannot be used here."
 
@@ -45,7 +45,10 @@ _HARMLESS = frozenset({"accept", "accept-language", "content-type", "user-agent"
 
 
 class Clients(NamedTuple):
-    """Two clients, so that a connection to an inner address never serves a call that may not.
+    """The ways out.
+
+    Neither keeps a connection: each serves the one call that it was judged for, and a request that
+    may have been acted on is never sent again over a new one.
 
     Args:
         public: connects to public addresses only.
@@ -63,8 +66,8 @@ def make_clients(tls_context: ssl.SSLContext | None = None) -> Clients:
         tls_context: trust for https; None uses the system's authorities.
     """
     return Clients(
-        Client(judge=judge_public, tls_context=tls_context, max_idle=16),
-        Client(judge=judge_private, tls_context=tls_context, max_idle=16),
+        Client(judge=judge_public, tls_context=tls_context, max_idle=0),
+        Client(judge=judge_private, tls_context=tls_context, max_idle=0),
     )
 
 
@@ -85,29 +88,59 @@ def call(
     endpoint = http.load_endpoint(database, skill_id, tenant_id)
     if endpoint is None:
         return "failed", "The tool has no endpoint."
-    attempt = _Attempt(database, clients, endpoint, tenant_id)
-    try:
-        made = draft(endpoint, json.loads(arguments))
-        return "completed", (yield from attempt.run(made))
-    except Refused as refusal:
-        return "failed", refusal.message
-    except InvalidInput as error:
-        return "failed", f"{error.message[0].upper()}{error.message[1:]}."
+
+    def note(kind: str, host: str, reason: str) -> None:
+        line = {"kind": kind, "tenant_id": tenant_id, "skill": endpoint.name}
+        database.log(dumps({**line, "host": host, "reason": reason}))
+
+    def reveal(name: str, host: str) -> str:
+        owner = endpoint.skill_tenant_id
+        try:
+            return secret_for_http(database, name, tenant_id, owner, host)
+        except (Refused, DatabaseError) as error:
+            if isinstance(error, DatabaseError) and error.sqlstate[:2] == "40":
+                raise  # the whole transaction has to start again
+            note("http_secret_refused", host, f"secret {name}: {error}")
+            raise Refused(NO_SECRET) from None
+
+    return (yield from Call(endpoint, clients, reveal, note).perform(arguments))
 
 
-class _Attempt:
-    """One call on its way."""
+class Call:
+    """One call on its way; it knows no database.
+
+    Args:
+        endpoint: of the skill, with its allow-list.
+        clients: of the session.
+        reveal: gives the secret of a name for a host, or raises Refused.
+        note: writes a kind of event, a host and a reason where a rollback cannot undo it.
+    """
 
     def __init__(
-        self, database: Database, clients: Clients, endpoint: Endpoint, tenant_id: str
+        self,
+        endpoint: Endpoint,
+        clients: Clients,
+        reveal: Callable[[str, str], str],
+        note: Callable[[str, str, str], None],
     ) -> None:
-        self._database = database
-        self._clients = clients
         self._endpoint = endpoint
-        self._tenant_id = tenant_id
+        self._clients = clients
+        self._reveal = reveal
+        self._note = note
         self._secrets: list[str] = []
 
-    def run(self, made: Draft) -> Steps[str]:
+    def perform(self, arguments: str) -> Steps[tuple[str, str]]:
+        """Make the request, send it, read the answer: see :func:`call`."""
+        try:
+            made = draft(self._endpoint, json.loads(arguments))
+            return "completed", (yield from self._send(made))
+        except Refused as refusal:
+            return "failed", refusal.message
+        except InvalidInput as error:
+            self._note("ssrf_refused", "", error.message)
+            return "failed", f"{error.message[0].upper()}{error.message[1:]}."
+
+    def _send(self, made: Draft) -> Steps[str]:
         """Send the request, follow redirects as far as allowed, and read the answer.
 
         Raises:
@@ -147,15 +180,7 @@ class _Attempt:
         return filled
 
     def _secret(self, name: str, host: str) -> str:
-        from ..store.secrets import secret_for_http
-
-        try:
-            value = secret_for_http(
-                self._database, name, self._tenant_id, self._endpoint.skill_tenant_id, host
-            )
-        except AgentOSError:
-            self._note("http_secret_refused", host, name)
-            raise Refused(NO_SECRET) from None
+        value = self._reveal(name, host)
         self._secrets.append(value)
         return value
 
@@ -164,7 +189,8 @@ class _Attempt:
         endpoint = self._endpoint
         left = max(0.0, until - time.monotonic())
         limits = Limits(min(CONNECT_SECONDS, left), left, endpoint.max_response_bytes)
-        request = HttpRequest(made.method, made.url.url, tuple(made.headers.items()), made.body)
+        headers = (*made.headers.items(), ("connection", "close"))
+        request = HttpRequest(made.method, made.url.url, headers, made.body)
         client = self._clients.private if row.allow_private else self._clients.public
         try:
             return (yield from client.exchange(request, limits))
@@ -176,8 +202,11 @@ class _Attempt:
         except ProviderError as error:
             if error.kind == "timeout":
                 text = f"Timed out after {endpoint.timeout_seconds:g} s."
+            elif error.kind == "connection":
+                text = UNREACHABLE
             else:
-                text = UNREACHABLE if error.kind == "connection" else NOT_HTTP
+                most = endpoint.max_response_bytes
+                text = f"The host did not give a usable HTTP answer of at most {most} bytes."
             raise Refused(text) from None
         except InstallationError as error:
             self._note("http_not_possible", made.url.origin.host, error.message)
@@ -203,17 +232,3 @@ class _Attempt:
 
     def _log(self, url: PlainUrl, reason: str) -> None:
         self._note("ssrf_refused", url.origin.host, reason)
-
-    def _note(self, kind: str, host: str, reason: str) -> None:
-        """One line in the server's log, which outlives the turn's rollback."""
-        self._database.log(
-            dumps(
-                {
-                    "kind": kind,
-                    "tenant_id": self._tenant_id,
-                    "skill": self._endpoint.name,
-                    "host": host,
-                    "reason": reason,
-                }
-            )
-        )
