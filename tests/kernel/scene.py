@@ -77,6 +77,13 @@ class Scene:
         )
         self.value("select aos_agent.grant_skill(%s, %s)", self.name, name)
 
+    def let_tools_ask(self) -> None:
+        """Let the tools of agents ask agents of their tenant."""
+        self.connection.execute("grant usage on schema aos_agent to pgagentos_agent")
+        self.connection.execute(
+            "grant execute on function aos_agent.ask(text, text, uuid) to pgagentos_agent"
+        )
+
     def set_options(self, **options: Any) -> None:
         """Set the provider's options."""
         self.connection.execute(

@@ -21,6 +21,7 @@ def payer(scene: Scene) -> Scene:
     """An agent that may pay with a person's yes, and look without one."""
     scene.connection.execute("drop table if exists public.paid cascade")
     scene.connection.execute("create table public.paid (amount int)")
+    scene.connection.execute("grant select, insert on public.paid to pgagentos_agent")
     scene.skill(PAY, approval="ask")
     scene.skill("look() returns text language sql return 'looked'")
     return scene

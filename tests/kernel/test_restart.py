@@ -68,6 +68,7 @@ def test_a_turn_in_a_crash_is_lost_whole_and_runs_again(
 ) -> None:
     scene = make_scene(own_database.connect(), play)
     scene.connection.execute("create table public.paid (amount int)")
+    scene.connection.execute("grant select, insert on public.paid to pgagentos_agent")
     scene.skill(PAY)
     turn_id = scene.start("pay 7")
 
@@ -96,6 +97,7 @@ def test_an_approval_outlives_a_crash_before_and_after_it(
 ) -> None:
     scene = make_scene(own_database.connect(), play)
     scene.connection.execute("create table public.paid (amount int)")
+    scene.connection.execute("grant select, insert on public.paid to pgagentos_agent")
     scene.skill(PAY, approval="ask")
     scene.says(calls(tool_call("pay", {"amount": 7})), says("paid once"))
     assert scene.ask("pay 7") is None

@@ -110,6 +110,7 @@ def test_arguments_that_are_not_json_are_kept_and_answered(scene: Scene) -> None
 
 def test_calls_of_a_reply_that_was_cut_off_are_never_run(scene: Scene) -> None:
     scene.connection.execute("create table if not exists public.cut_off (n int)")
+    scene.connection.execute("grant insert on public.cut_off to pgagentos_agent")
     scene.skill(
         "write(n int) returns int language sql begin atomic"
         " insert into public.cut_off values (n) returning 1; end"
@@ -227,6 +228,7 @@ def test_a_number_that_no_type_holds_is_an_error_of_the_call_alone(scene: Scene)
 
 
 def test_a_skill_that_runs_a_turn_of_its_own_may_fail_at_both_depths(scene: Scene) -> None:
+    scene.let_tools_ask()
     scene.skill(
         "nest(depth int) returns int language plpgsql as $$ begin"
         f" if depth = 1 then perform aos_agent.ask('{scene.name}', 'inner'); end if;"

@@ -24,6 +24,7 @@ def written(connection: psycopg.Connection) -> None:
     """A table that tools write to."""
     connection.execute("drop table if exists public.written cascade")
     connection.execute("create table public.written (word text primary key)")
+    connection.execute("grant select, insert, update on public.written to pgagentos_agent")
 
 
 def words(connection: psycopg.Connection) -> list[str]:
@@ -203,6 +204,7 @@ def test_a_tool_cannot_end_the_transaction(scene: Scene) -> None:
 
 
 def test_an_agent_may_ask_another_agent(scene: Scene) -> None:
+    scene.let_tools_ask()
     scene.skill(
         "ask_other(question text) returns text volatile language sql"
         f" return aos_agent.ask('{scene.name}', question)"

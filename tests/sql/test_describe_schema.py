@@ -105,10 +105,16 @@ def test_it_shows_only_what_the_caller_may_read(house: House, database: Database
 
 
 def test_it_is_a_skill_that_every_agent_has(house: House) -> None:
+    house.rows(
+        "grant usage on schema shop to pgagentos_agent;"
+        "grant select on shop.customer to pgagentos_agent"
+    )
     turn = house.turn()
     call = house.tool(turn, "describe_schema", {"table_name": "shop.customer"})
     assert call["status"] == "completed"
     assert '"Who buys."' in call["result"]
-    assert house.tool(turn, "describe_schema")["status"] == "completed"
+    call = house.tool(turn, "describe_schema")
+    assert "shop.customer" in call["result"]
+    assert "shop.totals" not in call["result"]  # not granted to the agent's role
     call = house.tool(turn, "describe_schema", {"table_name": "nowhere"})
     assert (call["status"], call["result"]) == ("failed", "OS002: there is no table nowhere")

@@ -30,7 +30,9 @@ def test_a_role_without_the_right_to_delete_changes_a_persona(house: House) -> N
         " grant usage on schema aos_auth, aos_meta, aos_persona to persona_editor;"
         " grant select, insert, update on all tables in schema aos_persona, aos_meta, aos_auth"
         " to persona_editor;"
-        " grant execute on all functions in schema aos_persona to persona_editor"
+        " grant execute on all functions in schema aos_persona to persona_editor;"
+        " grant execute on function aos_auth._visible_tenant(), aos_auth.has_access(text)"
+        " to persona_editor"
     )
     with house.connection.transaction(force_rollback=True):
         house.rows("set local role persona_editor")

@@ -204,6 +204,7 @@ def test_of_many_rows_the_model_sees_the_first_and_is_told_that_there_are_more(
 def test_names_that_need_quotes_are_quoted(house: House) -> None:
     agent = house.agent()
     house.rows('create schema if not exists "My Schema"')
+    house.rows('grant usage on schema "My Schema" to pgagentos_agent')
     house.rows(
         'create function "My Schema"."My Function"("a b" int, "select" int) returns int'
         ' language sql return "a b" + "select"'
