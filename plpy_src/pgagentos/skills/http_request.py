@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ..errors import Refused
+from ..errors import InvalidInput, Refused
 from ..net.plain_url import PlainUrl, parse_plain
 from ..providers.wire import dumps
 from ..store.http import Endpoint
@@ -22,7 +22,7 @@ WITHOUT_BODY = ("GET", "DELETE")
 METHODS = (*WITHOUT_BODY, "POST", "PUT", "PATCH")
 
 _PLACE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*)\}")
-_ORIGIN = re.compile(r"https?://[^/?{}]+")
+_ORIGIN = re.compile(r"https?://[^/?]+")
 #: A dot segment (RFC 3986, 5.2.4), also as servers read it that trim it or cut its parameters off.
 _DOTS = re.compile(r"\s*\.{1,2}\s*(?:;.*)?", re.S)
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -139,9 +139,10 @@ def _checked_headers(given: Mapping[str, Any]) -> dict[str, str]:
 
 def _fill_url(template: str, arguments: Mapping[str, Any], used: set[str]) -> str:
     """Put arguments into path and query; *used* gets their names."""
-    # The template's scheme and host end here, whatever an argument holds.
+    # Nothing is filled in before the path. (A brace there would not be a plain URL.)
     origin = _ORIGIN.match(template)
-    assert origin is not None, "a constraint of the table says how a template begins"
+    if origin is None:
+        raise InvalidInput("the URL of the skill has no fixed host")
     path, mark, query = template[origin.end() :].partition("?")
 
     def in_path(place: re.Match[str]) -> str:
