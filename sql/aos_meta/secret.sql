@@ -44,11 +44,11 @@ select pg_catalog.pg_extension_config_dump('aos_meta.secret_grant', '');
 alter table aos_meta.secret enable row level security;
 alter table aos_meta.secret force row level security;
 create policy tenant on aos_meta.secret
-    using ((select aos_auth._visible_tenant()) in (tenant_id, '00000000-0000-0000-0000-000000000000'));
+    using ((select aos_auth._visible_tenant()) = any (array[tenant_id, '00000000-0000-0000-0000-000000000000']));
 alter table aos_meta.secret_grant enable row level security;
 alter table aos_meta.secret_grant force row level security;
 create policy tenant on aos_meta.secret_grant
-    using ((select aos_auth._visible_tenant()) in (tenant_id, '00000000-0000-0000-0000-000000000000'));
+    using ((select aos_auth._visible_tenant()) = any (array[tenant_id, '00000000-0000-0000-0000-000000000000']));
 -- Of the operator's secrets a tenant sees those that it may use.
 create policy available on aos_meta.secret for select
     using (tenant_id is null and (select aos_auth._visible_tenant()) is not null
