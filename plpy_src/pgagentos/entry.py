@@ -5,7 +5,7 @@ A PL/Python function calls :func:`call` with its own ``plpy`` and the name of an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from .agent import driver
@@ -59,10 +59,34 @@ def _identity_source(session: Session) -> str:
     return session.identities.current().source
 
 
-def _has_api_key(session: Session, provider: str) -> bool:
+def _has_api_key(session: Session, provider: str, tenant_id: str | None) -> bool:
     from .store.registry import has_api_key
 
-    return has_api_key(session.database, provider)
+    return has_api_key(session.database, provider, tenant_id)
+
+
+def _master_key(session: Session, key_id: str | None) -> tuple[str, str]:
+    from .secrets.master_key import find
+
+    return find(key_id)
+
+
+def _open_secret_input(session: Session, statement: str) -> None:
+    from .secrets.secret_input import of_session
+
+    of_session().begin(statement)
+
+
+def _keep_secret_input(session: Session, trigger: Mapping[str, Any]) -> None:
+    from .secrets.secret_input import of_session
+
+    of_session().keep(trigger["new"])
+
+
+def _take_secret_input(session: Session) -> list[dict[str, Any]]:
+    from .secrets.secret_input import of_session
+
+    return of_session().take()
 
 
 def _embed(session: Session, content: str, input_type: str) -> str:
@@ -94,6 +118,10 @@ ENTRY_POINTS: dict[str, Callable[..., Any]] = {
     "auth.identity_source": _identity_source,
     "meta.has_api_key": _has_api_key,
     "meta.embed": _embed,
+    "meta.master_key": _master_key,
+    "meta.open_secret_input": _open_secret_input,
+    "meta.keep_secret_input": _keep_secret_input,
+    "meta.take_secret_input": _take_secret_input,
     "skills.argument_error": _argument_error,
     "core.check_installation": _check_installation,
 }

@@ -6,12 +6,14 @@ import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-from .database import Database
-from .errors import ProviderError
+from .database import Database, Row
+from .errors import InstallationError, ProviderError
 from .net.client import Client
 from .net.message import HttpRequest, Limits
 from .net.wait import run
+from .secrets import master_key
 from .store import installation as statements
+from .store.secrets import key_usage
 
 Finding = tuple[str, str, str, str | None]
 
@@ -34,10 +36,8 @@ def check(database: Database) -> list[Finding]:
     findings: list[Finding] = [("python", "ok", sys.version.split()[0], None)]
     findings.extend(_extension(e["name"], e["version"]) for e in statements.extensions(database))
     findings.extend(_package(name, use) for name, use in PACKAGES.items())
-    findings.extend(
-        _provider(database, p["provider"], p["base_url"], p["api_key_env"])
-        for p in statements.providers(database)
-    )
+    findings.append(_master_key(database))
+    findings.extend(_provider(database, provider) for provider in statements.providers(database))
     findings.extend(
         _lost_function(s["name"], s["function_name"]) for s in statements.lost_functions(database)
     )
@@ -72,18 +72,46 @@ def _package(name: str, use: str) -> Finding:
         return f"package {name}", "missing", f"for {use}", "Run make install for this server."
 
 
-def _provider(database: Database, name: str, base_url: str, variable: str | None) -> Finding:
-    component = f"provider {name}"
-    if variable is not None:
-        if os.environ.get(variable):
-            return component, "ok", f"key in {variable}", None
-        return (
-            component,
-            "missing",
-            f"{variable} is not in the server's environment",
-            f"Set {variable} for the server and restart it, or drive agents of this provider"
-            " from outside.",
-        )
+def _master_key(database: Database) -> Finding:
+    """Whether stored secrets can be opened; what is in the file is not shown."""
+    used = {row["key_id"]: row["secrets"] for row in key_usage(database)}
+    stored = sum(used.values())
+    needed = f"{stored} stored {'secret needs' if stored == 1 else 'secrets need'} it"
+    try:
+        keys = [key.key_id for key in master_key.read()]
+    except InstallationError as error:
+        detail = f"{error.message}; {needed if stored else 'no secret is stored'}"
+        hint = error.hint if stored else f"Only for stored secrets: {error.hint}"
+        return "master key", "missing", detail, hint
+    lost = [key_id for key_id in used if key_id not in keys]
+    if lost:
+        detail = f"{', '.join(lost)} not in {master_key.path()}; {needed}"
+        hint = "Put the line back, below the first one, or set those secrets again."
+        return "master key", "missing", detail, hint
+    detail = f"{master_key.path()}, current key {keys[0]}, {stored} stored secrets"
+    if any(key_id != keys[0] for key_id in used):
+        hint = "SELECT aos_meta.rotate_secrets() seals all secrets with the current key."
+        return "master key", "ok", detail, hint
+    return "master key", "ok", detail, None
+
+
+def _provider(database: Database, provider: Row) -> Finding:
+    component, base_url = f"provider {provider['provider']}", provider["base_url"]
+    secret, variable = provider["secret_name"], provider["api_key_env"]
+    if provider["secret_owner"] is not None:
+        return component, "ok", f"key in the secret {secret} of {provider['secret_owner']}", None
+    if variable is not None and os.environ.get(variable):
+        return component, "ok", f"key in {variable}", None
+    if variable is not None or secret is not None:
+        places, ways = [], []
+        if secret is not None:
+            places.append(f"the secret {secret} is not stored")
+            ways.append("Store it with aos_meta.set_secret")
+        if variable is not None:
+            places.append(f"{variable} is not in the server's environment")
+            ways.append(f"set {variable} for the server and restart it")
+        hint = ", or ".join(ways) + ", or drive agents of this provider from outside."
+        return component, "missing", " and ".join(places), hint[0].upper() + hint[1:]
     # A provider without a key is a server of one's own: whether it is up costs nobody anything.
     try:
         response = run(

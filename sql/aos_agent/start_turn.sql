@@ -84,7 +84,7 @@ begin
                    when 'external' then 'the agent is run by an outside worker'
                    else format('the database has no key for provider %s', v_agent.provider) end end
           from (select case when v_agent.runner <> 'auto' then v_agent.runner
-                            when v_agent.needs_no_key or aos_meta.has_api_key(v_agent.provider) then 'database'
+                            when v_agent.needs_no_key or aos_meta._has_api_key(v_agent.provider, v_agent.tenant_id) then 'database'
                             else 'external' end as runner) as w
     ),
     said as (

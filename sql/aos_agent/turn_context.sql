@@ -19,7 +19,7 @@ create view aos_agent.turn_context as
       cross join lateral (
           select json_agg(json_build_object('model_id', m.model_id, 'model_name', coalesce(m.wire_name, m.model_name),
                      'context_window', m.context_window, 'max_output_tokens', m.max_output_tokens, 'capabilities', m.capabilities,
-                     'provider', d.provider, 'driver', coalesce(m.driver, d.driver), 'base_url', d.base_url, 'api_key_env', d.api_key_env,
+                     'provider', d.provider, 'driver', coalesce(m.driver, d.driver), 'base_url', d.base_url, 'api_key_env', d.api_key_env, 'secret_name', d.secret_name,
                      'carrier', d.carrier, 'options', d.options || m.options) order by m.model_id = v.model_id desc) as models,
                  -- Three bytes for a token is on the safe side for English (about four) and near for Korean (one
                  -- syllable, three bytes, about one token).

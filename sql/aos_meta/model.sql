@@ -19,14 +19,23 @@ return round((
 comment on function aos_meta.call_cost(aos_meta.llm_model_registry, integer, integer, integer, integer) is
     'US dollars that a model call cost; input_tokens hold the cached tokens and the cache writes. Null for a model without prices.';
 
-create function aos_meta.has_api_key(provider text) returns boolean
-    language plpython3u volatile security definer set search_path = pg_catalog, pg_temp
+create function aos_meta._has_api_key(provider text, tenant_id uuid) returns boolean
+    language plpython3u volatile set search_path = pg_catalog, pg_temp
 as $$
 if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
-return GD['pgagentos'](plpy, 'meta.has_api_key', provider)
+return GD['pgagentos'](plpy, 'meta.has_api_key', provider, tenant_id)
 $$;
-comment on function aos_meta.has_api_key(text) is
-    'True when the database has what it takes to call this provider: it wants no key, or its key is in the server''s environment. Nothing is called.';
+comment on function aos_meta._has_api_key(text, uuid) is 'has_api_key for any tenant; null: for the operator.';
+
+create function aos_meta.has_api_key(provider text, tenant_id uuid default null) returns boolean
+    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return aos_meta._has_api_key(has_api_key.provider, aos_meta._secret_tenant(has_api_key.tenant_id));
+end
+$$;
+comment on function aos_meta.has_api_key(text, uuid) is
+    'True when the database has what it takes to call this provider for a tenant: it wants no key, or its key is a stored secret that the tenant may use, or is in the server''s environment. tenant_id: null: one''s own, or the operator''s keys alone. Nothing is called and nothing is opened.';
 
 -- pgvector lives in the schema that its CREATE EXTENSION chose.
 do $do$

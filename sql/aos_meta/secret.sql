@@ -130,28 +130,28 @@ end
 $$;
 comment on function aos_meta._secret_purpose(uuid, text) is 'What a secret is sealed for: whose it is and its name.';
 
-create function aos_meta._secret_owner(tenant_id uuid) returns uuid
-    language plpgsql set search_path = pg_catalog, pg_temp
+create function aos_meta._secret_tenant(tenant_id uuid) returns uuid
+    language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_visible uuid := aos_auth._visible_tenant();
 begin
-    perform aos_auth._require('secret_manager');
     if v_visible = '00000000-0000-0000-0000-000000000000' then
-        return _secret_owner.tenant_id;
-    elsif v_visible = coalesce(_secret_owner.tenant_id, v_visible) then
+        return _secret_tenant.tenant_id;
+    elsif v_visible = coalesce(_secret_tenant.tenant_id, v_visible) then
         return v_visible;
     end if;
-    raise exception using errcode = 'insufficient_privilege', message = 'a tenant''s secrets are set by its own managers',
-        hint = 'Leave tenant_id out. Who belongs to no tenant (aos_auth.principal.db_role) and is no operator has no secrets.';
+    raise exception using errcode = 'insufficient_privilege', message = 'the secrets of a tenant are its own',
+        hint = 'Leave tenant_id out. Whoever is no operator and no principal of a tenant (aos_auth.principal.db_role) has none.';
 end
 $$;
-comment on function aos_meta._secret_owner(uuid) is
-    'Whose secrets the caller changes: the named tenant''s, or the operator''s own (null), for an operator; else those of his tenant.';
+comment on function aos_meta._secret_tenant(uuid) is
+    'Whose secrets are meant: for an operator the named tenant''s, or the operator''s own (null); for others those of their tenant.';
 
 create function aos_meta._store_secret(tenant_id uuid, name text, value text, hosts text[]) returns uuid
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
+#variable_conflict use_column
 declare
     v_wrong text := case
         when _store_secret.name is null or _store_secret.name !~ '^[A-Za-z0-9_.-]{1,100}$' then
@@ -194,7 +194,8 @@ as $$
 declare
     v_secret_id uuid;
 begin
-    v_secret_id := aos_meta._store_secret(aos_meta._secret_owner(set_secret.tenant_id), set_secret.name, set_secret.value, set_secret.hosts);
+    perform aos_auth._require('secret_manager');
+    v_secret_id := aos_meta._store_secret(aos_meta._secret_tenant(set_secret.tenant_id), set_secret.name, set_secret.value, set_secret.hosts);
 end
 $$;
 comment on function aos_meta.set_secret(text, text, uuid, text[]) is
@@ -204,8 +205,9 @@ create function aos_meta.drop_secret(name text, tenant_id uuid default null) ret
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_owner uuid := aos_meta._secret_owner(drop_secret.tenant_id);
+    v_owner uuid := aos_meta._secret_tenant(drop_secret.tenant_id);
 begin
+    perform aos_auth._require('secret_manager');
     delete from aos_meta.secret as s where s.name = drop_secret.name and s.tenant_id is not distinct from v_owner;
     if not found then
         raise exception using errcode = 'OS002', message = format('there is no secret %L', drop_secret.name),
@@ -332,14 +334,6 @@ return GD['pgagentos'](plpy, 'meta.open_secret_input', statement)
 $$;
 comment on function aos_meta._open_secret_input(text) is 'Begins to keep the rows of a statement; an earlier one that failed may have left some, which are forgotten.';
 
-create function aos_meta._keep_secret_input(name text, value text, tenant_id uuid, hosts text[]) returns boolean
-    language plpython3u volatile set search_path = pg_catalog, pg_temp
-as $$
-if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
-return GD['pgagentos'](plpy, 'meta.keep_secret_input', name, value, tenant_id, hosts)
-$$;
-comment on function aos_meta._keep_secret_input(text, text, uuid, text[]) is 'Keeps a row until the end of the statement. Only ever called in an assignment.';
-
 create function aos_meta._take_secret_input() returns aos_meta.secret_input[]
     language plpython3u volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -352,26 +346,23 @@ create function aos_meta._begin_secret_input() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_owner uuid := aos_meta._secret_owner(null);  -- raises where the caller may not set secrets
-    v_is_there boolean := aos_meta._master_key() is not null;  -- raises where it is not
+    v_owner uuid := aos_meta._secret_tenant(null);  -- raises where the caller has none
+    v_key text[] := aos_meta._master_key();  -- raises where it is missing
 begin
+    perform aos_auth._require('secret_manager');
     perform aos_meta._open_secret_input(statement_timestamp()::text);
     return null;
 end
 $$;
 comment on function aos_meta._begin_secret_input() is 'Trigger: before the first row.';
 
-create function aos_meta._add_secret_input() returns trigger
-    language plpgsql security definer set search_path = pg_catalog, pg_temp
+create function aos_meta._keep_secret_input() returns trigger
+    language plpython3u volatile set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_is_kept boolean;
-begin
-    v_is_kept := aos_meta._keep_secret_input(new.name, new.value, new.tenant_id, new.hosts);
-    return new;
-end
+if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
+return GD['pgagentos'](plpy, 'meta.keep_secret_input', TD)
 $$;
-comment on function aos_meta._add_secret_input() is 'Trigger: keeps a row. Nothing here may fail or wait: the log would quote the row.';
+comment on function aos_meta._keep_secret_input() is 'Trigger: keeps a row in memory. It runs no statement: whatever the server logged here would quote the row.';
 
 create function aos_meta._end_secret_input() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -382,7 +373,7 @@ declare
     v_secret_id uuid;
 begin
     foreach v_row in array v_rows loop
-        v_secret_id := aos_meta._store_secret(aos_meta._secret_owner(v_row.tenant_id), v_row.name, v_row.value, v_row.hosts);
+        v_secret_id := aos_meta._store_secret(aos_meta._secret_tenant(v_row.tenant_id), v_row.name, v_row.value, v_row.hosts);
     end loop;
     return null;
 end
@@ -391,8 +382,8 @@ comment on function aos_meta._end_secret_input() is 'Trigger: stores the rows, w
 
 create trigger begin_secret_input before insert on aos_meta.secret_input
     for each statement execute function aos_meta._begin_secret_input();
-create trigger add_secret_input instead of insert on aos_meta.secret_input
-    for each row execute function aos_meta._add_secret_input();
+create trigger keep_secret_input instead of insert on aos_meta.secret_input
+    for each row execute function aos_meta._keep_secret_input();
 create trigger end_secret_input after insert on aos_meta.secret_input
     for each statement execute function aos_meta._end_secret_input();
 

@@ -26,7 +26,7 @@ DEFINERS = {
 #: the two lines of a PL/Python function; the name of the entry point is in the second
 WRAPPER = re.compile(
     r"\nif 'pgagentos' not in GD: plpy\.execute\('select aos_core\._load\(\)'\)\n"
-    r"return GD\['pgagentos'\]\(plpy, '(?P<entry>[a-z_.]+)'(?P<arguments>(?:, [a-z_]+)*)\)\n"
+    r"return GD\['pgagentos'\]\(plpy, '(?P<entry>[a-z_.]+)'(?P<arguments>(?:, (?:[a-z_]+|TD))*)\)\n"
 )
 
 QUOTED = re.compile(r"'(?:[^']|'')*'")
@@ -141,12 +141,12 @@ def test_python_functions_are_two_lines_and_name_every_entry_point(
     connection: psycopg.Connection,
 ) -> None:
     rows = connection.execute(
-        "select p.oid::regprocedure::text, p.prosrc, p.proargnames,"
-        f" p.proargmodes::text[] {FUNCTIONS}"
+        "select p.oid::regprocedure::text, p.prosrc, p.proargnames, p.proargmodes::text[],"
+        f" p.prorettype = 'trigger'::regtype {FUNCTIONS}"
         " and l.lanname = 'plpython3u' and p.proname <> '_load'"
     ).fetchall()
     entries = []
-    for function, body, argument_names, modes in rows:
+    for function, body, argument_names, modes, is_trigger in rows:
         match = WRAPPER.fullmatch(body)
         assert match, f"{function} is more than its two lines"
         entries.append(match["entry"])
@@ -155,7 +155,8 @@ def test_python_functions_are_two_lines_and_name_every_entry_point(
             for name, mode in zip(argument_names or (), modes or "i" * 99, strict=False)
             if mode == "i"
         ]
-        assert match["arguments"].split(", ")[1:] == inputs, (
+        # a trigger's rows come in TD
+        assert match["arguments"].split(", ")[1:] == (["TD"] if is_trigger else inputs), (
             f"{function} does not pass its arguments"
         )
     assert sorted(entries) == sorted(ENTRY_POINTS)

@@ -7,6 +7,7 @@ trigger at the end of the statement stores them all, when no line is quoted any 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from ..errors import AgentOSError
@@ -40,11 +41,11 @@ class SecretInput:
             raise _busy()
         self._rows, self._statement = [], statement
 
-    def keep(self, name: str, value: str, tenant_id: str | None, hosts: list[str] | None) -> None:
-        """Keep one row."""
+    def keep(self, row: Row) -> None:
+        """Keep one row: ``name``, ``value``, ``tenant_id`` and ``hosts``."""
         if self._rows is None:
             raise _busy()
-        self._rows.append({"name": name, "value": value, "tenant_id": tenant_id, "hosts": hosts})
+        self._rows.append(dict(row))
 
     def take(self) -> list[Row]:
         """Hand the rows out and forget them."""
@@ -52,6 +53,12 @@ class SecretInput:
         if rows is None:
             raise _busy()
         return rows
+
+
+@lru_cache(maxsize=1)
+def of_session() -> SecretInput:
+    """The one of this backend."""
+    return SecretInput()
 
 
 def _busy() -> Busy:

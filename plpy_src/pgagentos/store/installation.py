@@ -16,9 +16,13 @@ def extensions(database: Database) -> list[Row]:
 
 
 def providers(database: Database) -> list[Row]:
-    """The providers that an active model names."""
+    """The providers that an active model names; ``secret_owner``: whose secrets hold their key."""
     return database.rows(
-        "select p.provider, p.base_url, p.api_key_env from aos_meta.provider as p"
+        "select p.provider, p.base_url, p.api_key_env, p.secret_name,"
+        " (select case when bool_or(s.tenant_id is null) then 'the operator' else"
+        " count(*) || case count(*) when 1 then ' tenant' else ' tenants' end end"
+        " from aos_meta.secret as s where s.name = p.secret_name having count(*) > 0)"
+        " as secret_owner from aos_meta.provider as p"
         " where exists (select from aos_meta.llm_model_registry as m"
         " where m.provider = p.provider and m.is_active) order by p.provider"
     )

@@ -29,7 +29,9 @@ def stored_secret(database: Database, name: str, tenant_id: str | None) -> str |
 
 def has_secret(database: Database, name: str, tenant_id: str | None) -> bool:
     """Whether :func:`stored_secret` has something to open."""
-    rows = database.rows("select aos_meta._has_secret($1::text, $2::uuid) as found", name, tenant_id)
+    rows = database.rows(
+        "select aos_meta._has_secret($1::text, $2::uuid) as found", name, tenant_id
+    )
     return bool(rows[0]["found"])
 
 

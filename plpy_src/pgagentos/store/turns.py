@@ -10,7 +10,7 @@ from ..database import Database
 from ..providers.base import Message, Tool
 from ..providers.wire import dumps
 from ..turn import AGENT_ROLE, Model, OpenCall, Skill, Turn, TurnContext
-from .registry import endpoint_of
+from .registry import api_key, endpoint_of
 
 #: Seconds that one request to a model may take, where the provider's options do not say otherwise.
 TIMEOUT_SECONDS = 600.0
@@ -97,7 +97,7 @@ def load(database: Database, run_id: str, *, is_uncommitted: bool = False) -> Tu
         max_turn_tokens=row["max_turn_tokens"],
         system_prompt=row["system_prompt"],
         params=json.loads(row["params"]),
-        models=tuple(_model(m) for m in json.loads(row["models"])),
+        models=tuple(_model(database, m, row) for m in json.loads(row["models"])),
         skills=skills,
         tools=tuple(s.tool for s in skills.values() if s.on_call != "denied"),
         open_calls=tuple(
@@ -125,8 +125,11 @@ def load(database: Database, run_id: str, *, is_uncommitted: bool = False) -> Tu
     )
 
 
-def _model(row: Mapping[str, Any]) -> Model:
+def _model(database: Database, row: Mapping[str, Any], turn: Mapping[str, Any]) -> Model:
+    """One of a turn's models; its key is looked up only where the database itself calls it."""
     options = row["options"]
+    is_called_here = turn["runner"] == "database"
+    key = api_key(database, row, turn["tenant_id"]) if is_called_here else None
     capabilities = dict(row["capabilities"])
     capabilities.setdefault("context_window", row["context_window"])
     if row["max_output_tokens"] is not None:
@@ -134,7 +137,7 @@ def _model(row: Mapping[str, Any]) -> Model:
     return Model(
         model_id=row["model_id"],
         name=row["model_name"],
-        endpoint=endpoint_of(row, options),
+        endpoint=endpoint_of(row, options, key),
         carrier=row["carrier"],
         capabilities=capabilities,
         timeout_seconds=float(options.get("timeout_seconds", TIMEOUT_SECONDS)),
