@@ -16,6 +16,10 @@ from cluster import Cluster, Database, pg_config, start_local
 from house import House, name
 
 
+#: roles belong to the server: ``pg_dumpall --roles-only`` brings them
+MAKE_ROLE = "create role role_of_restored nologin"
+
+
 @dataclass(frozen=True, slots=True)
 class Copy:
     """A filled database and what a dump of it became."""
@@ -68,8 +72,30 @@ def fill(house: House) -> None:
         "aos_auth.principal", "principal_id", tenant_id=tenant, display_name="me"
     )
     house.insert("aos_auth.role_grant", tenant_id=tenant, principal_id=principal, role_name="mine")
+    house.rows(MAKE_ROLE)
+    house.call("aos_auth.register_agent_role", "role_of_restored", tenant)
+    for owner in (tenant, None):
+        secret = house.insert(
+            "aos_meta.secret",
+            "secret_id",
+            tenant_id=owner,
+            name="sealed",
+            ciphertext=b"\0\xff",
+            key_id="k1",
+        )
+    house.insert("aos_meta.secret_grant", tenant_id=tenant, secret_id=secret)
+    house.insert("aos_skills.risk_policy", role_name="mine", risk="high", approval="ask")
     persona = house.persona(tenant, model_id=model, fallback_model_id=house.model())
-    agent = house.agent(tenant, persona, name="restored", role_name="mine")
+    agent = house.agent(
+        tenant, persona, name="restored", role_name="mine", db_role="role_of_restored"
+    )
+    service = house.skill(implementation="http", tenant_id=tenant)
+    house.rows(
+        "insert into aos_skills.http_endpoint (skill_id, method, url_template)"
+        " select skill_id, 'GET', 'https://example.com/{id}' from aos_skills.skill where name = %s",
+        service,
+    )
+    house.insert("aos_skills.http_host", tenant_id=tenant, host="example.com")
     free = house.skill(agent, name="free", tenant_id=tenant)
     asking = house.skill(agent, name="asking", approval="ask")
     house.function_skill(agent, "f(a int) returns int language sql return a + 1", name="plus_one")
@@ -248,6 +274,8 @@ def test_rows_reach_another_server(
         start_local(request.getfixturevalue("staged")) as other,
         other.database("arrived", template="template0") as target,
     ):
+        with other.connect() as admin:
+            admin.execute(MAKE_ROLE)
         restore(files["custom"], "custom", target)
         assert contents(target) == before
 

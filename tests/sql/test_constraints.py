@@ -24,21 +24,33 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "role_pkey": ("role", {}),
     "role_name_is_not_empty": ("role", {"role_name": ""}),
     "principal_pkey": ("principal", {}),
-    "principal_belongs_to_a_tenant": ("principal", {"principal_id": NEW, "tenant_id": NEW}),
+    "principal_belongs_to_a_tenant": (
+        "principal",
+        {"principal_id": NEW, "tenant_id": NEW, "db_role": None},
+    ),
     "principal_type_is_known": ("principal", {"principal_type": "robot"}),
     "principal_external_id_is_unique_in_its_tenant": (
         "principal",
         {"principal_id": NEW, "db_role": None},
     ),
-    "principal_db_role_is_unique_in_its_tenant": (
-        "principal",
-        {"principal_id": NEW, "external_id": None},
-    ),
+    "principal_db_role_is_unique": ("principal", {"principal_id": NEW, "external_id": None}),
     "role_grant_pkey": ("role_grant", {}),
     "role_grant_names_a_principal": ("role_grant", {"principal_id": NEW}),
     "role_grant_names_a_role": ("role_grant", {"role_name": "nobody"}),
     "role_grant_expires_after_it_was_granted": ("role_grant", {"expires_at": "2000-01-01"}),
+    "agent_role_pkey": ("agent_role", {}),
+    "agent_role_belongs_to_a_tenant": ("agent_role", {"tenant_id": NEW}),
     # aos_meta
+    "secret_pkey": ("secret", {}),
+    "secret_name_is_unique_for_its_owner": ("secret", {"secret_id": NEW}),
+    "secret_belongs_to_a_tenant": ("secret", {"secret_id": NEW, "tenant_id": NEW}),
+    "secret_name_is_plain": ("secret", {"name": "with space"}),
+    "secret_names_its_hosts_or_none": ("secret", {"hosts": []}),
+    "secret_available_to_is_known": ("shared_secret", {"available_to": "some"}),
+    "only_the_operators_secrets_are_granted": ("secret", {"available_to": "granted"}),
+    "secret_grant_pkey": ("secret_grant", {}),
+    "secret_grant_names_a_secret": ("secret_grant", {"secret_id": NEW}),
+    "secret_grant_names_a_tenant": ("secret_grant", {"tenant_id": NEW}),
     "setting_pkey": ("setting", {}),
     "max_model_calls_is_a_positive_whole_number": ("setting", {"value": 0}),
     "history_turns_is_a_whole_number_or_null": (
@@ -48,6 +60,22 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "approval_expires_after_is_a_positive_interval": (
         "setting",
         {"name": "approval_expires_after", "value": "-1 days"},
+    ),
+    "http_timeout_is_between_1_and_300_seconds": (
+        "setting",
+        {"name": "http_timeout_seconds", "value": 301},
+    ),
+    "http_limits_are_whole_numbers_above_0": (
+        "setting",
+        {"name": "http_max_request_bytes", "value": 0},
+    ),
+    "http_max_body_characters_is_between_1_and_99999": (
+        "setting",
+        {"name": "http_max_body_characters", "value": 100000},
+    ),
+    "http_max_redirects_is_at_most_10": (
+        "setting",
+        {"name": "http_max_redirects", "value": 11},
     ),
     "embedding_model_is_a_name_or_null": ("setting", {"name": "embedding_model", "value": ""}),
     "provider_pkey": ("provider", {}),
@@ -106,6 +134,42 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "skill_approval_is_known": ("skill", {"approval": "maybe"}),
     "skill_name_is_unique_in_its_tenant": ("skill", {"skill_id": NEW}),
     "shared_skill_name_is_unique": ("shared_skill", {"skill_id": NEW}),
+    "skill_risk_is_known": ("skill", {"risk": "unheard of"}),
+    "skill_approver_has_a_role": (
+        "skill",
+        {"skill_id": NEW, "name": "x", "approver_role": "nobody"},
+    ),
+    "risk_policy_pkey": ("risk_policy", {}),
+    "risk_policy_is_of_a_role": ("risk_policy", {"role_name": "nobody"}),
+    "risk_policy_risk_is_known": ("risk_policy", {"risk": "unheard of"}),
+    "risk_policy_approval_is_known": ("risk_policy", {"approval": "maybe"}),
+    "role_skill_limits_are_a_schema": ("role_skill", {"limits": []}),
+    "http_endpoint_pkey": ("http_endpoint", {}),
+    "http_endpoint_belongs_to_a_skill": ("http_endpoint", {"skill_id": NEW}),
+    "http_endpoint_method_is_known": ("http_endpoint", {"method": "TRACE"}),
+    "http_endpoint_has_both_method_and_url": ("http_endpoint", {"url_template": None}),
+    "http_endpoint_url_has_a_fixed_host": (
+        "http_endpoint",
+        {"url_template": "https://{host}.example.com/"},
+    ),
+    "http_endpoint_headers_are_an_object": ("http_endpoint", {"headers": []}),
+    "http_endpoint_body_needs_a_method_that_has_one": ("http_endpoint", {"body_template": {}}),
+    "http_endpoint_timeout_is_between_0_and_300_seconds": (
+        "http_endpoint",
+        {"timeout_seconds": 0},
+    ),
+    "http_endpoint_response_has_at_most_16_mebibytes": (
+        "http_endpoint",
+        {"max_response_bytes": 16777217},
+    ),
+    "http_endpoint_redirects_are_at_most_10": ("http_endpoint", {"max_redirects": 11}),
+    "http_host_pkey": ("http_host", {}),
+    "http_host_is_listed_once": ("http_host", {"host_id": NEW}),
+    "http_host_belongs_to_a_tenant": ("http_host", {"host_id": NEW, "tenant_id": NEW}),
+    "http_host_is_for_a_skill": ("http_host", {"host_id": NEW, "skill_id": NEW}),
+    "http_host_scheme_is_known": ("http_host", {"scheme": "ftp"}),
+    "http_host_port_is_between_1_and_65535": ("http_host", {"port": 0}),
+    "http_host_is_a_name_or_an_address": ("http_host", {"host": "0x7f.1"}),
     "role_skill_pkey": ("role_skill", {}),
     "role_skill_names_a_role": ("role_skill", {"role_name": "nobody"}),
     "role_skill_names_a_skill": ("role_skill", {"skill_id": NEW}),
@@ -173,11 +237,16 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "agent_belongs_to_a_tenant": ("agent", {"agent_id": NEW, "tenant_id": NEW}),
     "agent_has_a_persona": ("agent", {"agent_id": NEW, "name": "x", "persona_id": NEW}),
     "agent_has_a_role": ("agent", {"agent_id": NEW, "name": "x", "role_name": "nobody"}),
+    "agent_has_a_registered_db_role": (
+        "agent",
+        {"agent_id": NEW, "name": "x", "db_role": "nobody"},
+    ),
     "agent_runner_is_known": ("agent", {"runner": "horse"}),
     "agent_limits_are_positive": ("agent", {"max_turn_tokens": 0}),
     "agent_skill_pkey": ("agent_skill", {}),
     "agent_skill_names_an_agent": ("agent_skill", {"agent_id": NEW}),
     "agent_skill_names_a_skill": ("agent_skill", {"skill_id": NEW}),
+    "agent_skill_limits_are_a_schema": ("agent_skill", {"limits": []}),
     "agent_skill_approval_is_known": ("agent_skill", {"approval": "maybe"}),
     "conversation_pkey": ("conversation", {}),
     "conversation_has_an_agent": ("conversation", {"conversation_id": NEW, "agent_id": NEW}),
@@ -200,6 +269,10 @@ ROWS = {
     "role": ("aos_auth.role", "role_name = 'constrained'"),
     "principal": ("aos_auth.principal", "tenant_id = %(t)s"),
     "role_grant": ("aos_auth.role_grant", "tenant_id = %(t)s"),
+    "agent_role": ("aos_auth.agent_role", "tenant_id = %(t)s"),
+    "secret": ("aos_meta.secret", "tenant_id = %(t)s"),
+    "shared_secret": ("aos_meta.secret", "tenant_id is null"),
+    "secret_grant": ("aos_meta.secret_grant", "tenant_id = %(t)s"),
     "setting": ("aos_meta.setting", "name = 'max_model_calls'"),
     "provider": ("aos_meta.provider", "provider = 'openai'"),
     "model": ("aos_meta.llm_model_registry", "model_name = 'gpt-4o'"),
@@ -207,6 +280,9 @@ ROWS = {
     "persona_version": ("aos_persona.persona_version", "tenant_id = %(t)s"),
     "skill": ("aos_skills.skill", "tenant_id = %(t)s"),
     "shared_skill": ("aos_skills.skill", "name = 'web_search' and tenant_id is null"),
+    "http_endpoint": ("aos_skills.http_endpoint", "tenant_id = %(t)s"),
+    "http_host": ("aos_skills.http_host", "tenant_id = %(t)s"),
+    "risk_policy": ("aos_skills.risk_policy", "role_name = 'constrained'"),
     "role_skill": ("aos_skills.role_skill", "role_name = 'agent'"),
     "run": ("aos_core.run", "tenant_id = %(t)s"),
     "model_step": ("aos_core.step", "tenant_id = %(t)s and step_no = 1"),
@@ -235,6 +311,28 @@ def tenant(database: Database) -> UUID:
         house.insert(
             "aos_auth.role_grant", tenant_id=tenant, principal_id=principal, role_name="constrained"
         )
+        house.insert("aos_auth.agent_role", tenant_id=tenant, db_role="some_role")
+        for owner in (tenant, None):
+            secret = house.insert(
+                "aos_meta.secret",
+                "secret_id",
+                tenant_id=owner,
+                name="constrained",
+                ciphertext=b"sealed",
+                key_id="k1",
+            )
+        house.insert("aos_meta.secret_grant", tenant_id=tenant, secret_id=secret)
+        house.insert(
+            "aos_skills.risk_policy", role_name="constrained", risk="high", approval="ask"
+        )
+        service = house.skill(implementation="http", tenant_id=tenant)
+        house.rows(
+            "insert into aos_skills.http_endpoint (skill_id, method, url_template)"
+            " select skill_id, 'GET', 'https://example.com/{id}' from aos_skills.skill"
+            " where name = %s",
+            service,
+        )
+        house.insert("aos_skills.http_host", tenant_id=tenant, host="example.com")
         agent = house.agent(tenant)
         free = house.skill(agent, tenant_id=tenant)
         turn = house.turn(agent)
@@ -306,6 +404,7 @@ def test_every_constraint_is_among_the_cases(house: House) -> None:
         ("session_memory", "conversation_id", "session_memory_belongs_to_a_conversation"),
         ("role_grant", "principal_id", "role_grant_names_a_principal"),
         ("agent_skill", "agent_id", "agent_skill_names_an_agent"),
+        ("agent", "db_role", "agent_has_a_registered_db_role"),
     ],
 )
 def test_a_row_cannot_refer_to_another_tenants_row(
@@ -315,7 +414,9 @@ def test_a_row_cannot_refer_to_another_tenants_row(
     skill = house.skill(other, approval="ask")
     turn = house.turn(other)
     step = house.tool(turn, skill)["step_id"]
+    house.insert("aos_auth.agent_role", tenant_id=other.tenant_id, db_role="their_role")
     foreign = {
+        "db_role": "their_role",
         "persona_id": other.persona_id,
         "agent_id": other.agent_id,
         "conversation_id": house.one(
