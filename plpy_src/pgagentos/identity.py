@@ -52,10 +52,14 @@ class Identities:
         if self._ticket is not None:
             return self._ticket
         if self._session is None:
-            # The statement below reads tables whose row security asks again: nobody, meanwhile.
+            # The statements below read tables whose row security asks again: nobody, then the
+            # principal as far as it is known.
             self._session = NOBODY
             try:
                 self._session = Identity(*identities.of_session(self._database))
+                tenant_id = self._session.tenant_id
+                if tenant_id is not None and not identities.is_active(self._database, tenant_id):
+                    self._session = NOBODY
             except BaseException:
                 self._session = None
                 raise

@@ -5,8 +5,15 @@ begin
     foreach v_table in array array['agent', 'agent_skill', 'conversation', 'message'] loop
         execute format('alter table aos_agent.%I enable row level security', v_table);
         execute format('alter table aos_agent.%I force row level security', v_table);
+    end loop;
+    foreach v_table in array array['conversation', 'message'] loop
         execute format($policy$create policy tenant on aos_agent.%I
-            using ((select aos_auth._visible_tenant()) in (tenant_id, '00000000-0000-0000-0000-000000000000'))$policy$, v_table);
+            using ((select aos_auth._visible_tenant()) = any (array[tenant_id, '00000000-0000-0000-0000-000000000000']))
+            with check (aos_auth._visible_tenant() = any (array[tenant_id, '00000000-0000-0000-0000-000000000000']))$policy$, v_table);
+    end loop;
+    foreach v_table in array array['agent', 'agent_skill'] loop
+        execute format($policy$create policy tenant on aos_agent.%I
+            using (aos_auth._visible_tenant() = any (array[tenant_id, '00000000-0000-0000-0000-000000000000']))$policy$, v_table);
     end loop;
 end
 $$;

@@ -1,48 +1,32 @@
 create view aos_agent.effective_skill as
-    select distinct on (g.agent_id, g.tenant_id, s.name)
-           g.agent_id, g.tenant_id, s.skill_id, s.name, s.description, s.parameters, s.implementation, s.function_name,
+    select distinct on (a.agent_id, a.tenant_id, s.name)
+           a.agent_id, a.tenant_id, s.skill_id, s.name, s.description, s.parameters, s.implementation, s.function_name,
            coalesce(g.approval, p.approval, s.approval) as approval,
            case coalesce(g.approval, p.approval, s.approval)
                 when 'never' then 'denied'
                 when 'ask' then 'awaiting_approval'
                 else case s.implementation when 'external' then 'awaiting_result' else 'run' end end as on_call,
            g.limits, s.needs_role
-      from (select k.agent_id, k.tenant_id, k.skill_id, k.approval, k.limits, a.role_name
-              from aos_agent.agent_skill as k
-              join aos_agent.agent as a on a.agent_id = k.agent_id and a.tenant_id = k.tenant_id
-            union all
-            select a.agent_id, a.tenant_id, k.skill_id, k.approval, k.limits, a.role_name
-              from aos_agent.agent as a
-              join aos_skills.role_skill as k on k.role_name = a.role_name
-             where not exists (select from aos_agent.agent_skill as own where own.agent_id = a.agent_id and own.tenant_id = a.tenant_id)) as g
+      from aos_agent.agent as a
+      cross join lateral (
+          select k.skill_id, k.approval, k.limits
+            from aos_agent.agent_skill as k
+           where k.agent_id = a.agent_id and k.tenant_id = a.tenant_id
+          union all
+          select k.skill_id, k.approval, k.limits
+            from aos_skills.role_skill as k
+           where k.role_name = a.role_name
+             and not exists (select from aos_agent.agent_skill as own where own.agent_id = a.agent_id and own.tenant_id = a.tenant_id)) as g
       join aos_skills.skill as s on s.skill_id = g.skill_id
-      left join aos_skills.risk_policy as p on p.role_name = g.role_name and p.risk = s.risk
-     where s.is_active and (s.tenant_id is null or s.tenant_id = g.tenant_id)
-     order by g.agent_id, g.tenant_id, s.name, s.tenant_id;  -- a tenant's own skill hides a shared one of the same name
+      left join aos_skills.risk_policy as p on p.role_name = a.role_name and p.risk = s.risk
+     where s.is_active and (s.tenant_id is null or s.tenant_id = a.tenant_id)
+     order by a.agent_id, a.tenant_id, s.name, s.tenant_id;  -- a tenant's own skill hides a shared one of the same name
 comment on view aos_agent.effective_skill is
     'What each agent can use: its own skills, or its role''s when it has none of its own; the approval that holds for it, and what happens when its model calls it.';
 comment on column aos_agent.effective_skill.on_call is
     'run: at once, in the database. awaiting_result: an outside worker runs it. awaiting_approval: a person decides. denied: it is refused.';
 comment on column aos_agent.effective_skill.limits is 'What the arguments must fit besides the skill''s own schema.';
 comment on column aos_agent.effective_skill.needs_role is 'True: only in conversations of a principal who has a role that is allowed it.';
-
-create function aos_agent._principal_limits(principal_id uuid, skill_id uuid, out is_allowed boolean, out approval text, out limits jsonb)
-    language plpgsql stable set search_path = pg_catalog, pg_temp
-as $$
-begin
-    -- The least strict of the roles that allow it decides.
-    select true, k.approval, k.limits into is_allowed, approval, limits
-      from aos_auth.role_grant as g
-      join aos_skills.role_skill as k on k.role_name = g.role_name
-     where g.principal_id = _principal_limits.principal_id and k.skill_id = _principal_limits.skill_id
-       and (g.expires_at is null or g.expires_at > now())
-     order by array_position(array['auto', null, 'ask', 'never'], k.approval), k.limits is not null, k.role_name
-     limit 1;
-    is_allowed := coalesce(is_allowed, false);
-end
-$$;
-comment on function aos_agent._principal_limits(uuid, uuid) is
-    'Whether a principal has a role that is allowed a skill that needs a role, and what that role says about it.';
 
 -- Without a search path of its own, so that it becomes part of the query that asks; its names were bound when it was made.
 create function aos_agent._usable_skill(agent_id uuid, tenant_id uuid, principal_id uuid)
@@ -58,9 +42,15 @@ begin atomic
                 when e.limits is null then p.limits
                 else jsonb_build_object('allOf', jsonb_build_array(e.limits, p.limits)) end
       from aos_agent.effective_skill as e
-      left join lateral (select l.is_allowed, l.approval, l.limits
-                           from aos_agent._principal_limits(_usable_skill.principal_id, e.skill_id) as l
-                          where e.needs_role) as p on true
+      left join lateral (
+          -- The least strict of the principal's roles decides.
+          select true as is_allowed, k.approval, k.limits
+            from aos_auth.role_grant as g
+            join aos_skills.role_skill as k on k.role_name = g.role_name
+           where e.needs_role and g.principal_id = _usable_skill.principal_id and k.skill_id = e.skill_id
+             and (g.expires_at is null or g.expires_at > now())
+           order by array_position(array['auto', null, 'ask', 'never'], k.approval), k.limits is not null, k.role_name
+           limit 1) as p on true
      where e.agent_id = _usable_skill.agent_id and e.tenant_id = _usable_skill.tenant_id
        and (not e.needs_role or p.is_allowed);
 end;

@@ -1,19 +1,17 @@
 -- Who acts is known to the kernel, in the backend's memory (plpy_src/pgagentos/identity.py). These functions ask it.
--- They set no search path: they name nothing that is looked up, and row security calls them in every statement.
+-- They set no search path: they name nothing that is looked up (what is in SQL was bound when it was made), and row
+-- security calls them in every statement.
 
-create function aos_auth._session_identity(out tenant_id uuid, out principal_id uuid, out is_operator boolean)
-    language plpgsql stable set search_path = pg_catalog, pg_temp
-as $$
-begin
-    select p.tenant_id, p.principal_id into tenant_id, principal_id
-      from aos_auth.principal as p
-      join aos_auth.tenant as t on t.tenant_id = p.tenant_id
-     where p.db_role = session_user and p.is_active and t.is_active;
-    is_operator := (select r.rolsuper from pg_roles as r where r.rolname = session_user)
-        or pg_has_role(session_user, 'pgagentos_operator', 'member');
-end
-$$;
-comment on function aos_auth._session_identity() is 'Who the login of this session is: principal.db_role = session_user, or an operator.';
+create function aos_auth._session_identity() returns table (tenant_id uuid, principal_id uuid, is_operator boolean)
+    language sql stable
+begin atomic
+    select p.tenant_id, p.principal_id, r.rolsuper or pg_has_role(r.oid, 'pgagentos_operator', 'member')
+      from pg_roles as r
+      left join aos_auth.principal as p on p.db_role = r.rolname and p.is_active
+     where r.rolname = session_user;
+end;
+comment on function aos_auth._session_identity() is
+    'Who the login of this session is: the principal whose db_role it is (whatever its tenant''s state), or an operator.';
 
 create function aos_auth._visible_tenant() returns uuid
     language plpython3u stable security definer parallel restricted

@@ -6,7 +6,8 @@ begin
         execute format('alter table aos_core.%I enable row level security', v_table);
         execute format('alter table aos_core.%I force row level security', v_table);
         execute format($policy$create policy tenant on aos_core.%I
-            using ((select aos_auth._visible_tenant()) in (tenant_id, '00000000-0000-0000-0000-000000000000'))$policy$, v_table);
+            using ((select aos_auth._visible_tenant()) = any (array[tenant_id, '00000000-0000-0000-0000-000000000000']))
+            with check (aos_auth._visible_tenant() = any (array[tenant_id, '00000000-0000-0000-0000-000000000000']))$policy$, v_table);
     end loop;
 end
 $$;

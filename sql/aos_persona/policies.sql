@@ -1,7 +1,7 @@
 alter table aos_persona.persona enable row level security;
 alter table aos_persona.persona force row level security;
 create policy tenant on aos_persona.persona
-    using ((select aos_auth._visible_tenant()) in (tenant_id, '00000000-0000-0000-0000-000000000000'));
+    using (aos_auth._visible_tenant() = any (array[tenant_id, '00000000-0000-0000-0000-000000000000']));
 -- All tickets share one login: the owner of a ticket needs the role developer besides.
 create policy developer_adds on aos_persona.persona as restrictive for insert with check ((select aos_auth.has_access('developer')));
 create policy developer_changes on aos_persona.persona as restrictive for update using ((select aos_auth.has_access('developer')));
@@ -9,7 +9,7 @@ create policy developer_deletes on aos_persona.persona as restrictive for delete
 alter table aos_persona.persona_version enable row level security;
 alter table aos_persona.persona_version force row level security;
 create policy tenant on aos_persona.persona_version
-    using ((select aos_auth._visible_tenant()) in (tenant_id, '00000000-0000-0000-0000-000000000000'));
+    using (aos_auth._visible_tenant() = any (array[tenant_id, '00000000-0000-0000-0000-000000000000']));
 
 grant select, insert, update, delete on aos_persona.persona to pgagentos_developer, pgagentos_operator;
 grant select on aos_persona.persona_version to pgagentos_developer, pgagentos_operator;

@@ -2,8 +2,8 @@ alter table aos_skills.skill enable row level security;
 alter table aos_skills.skill force row level security;
 -- A skill without a tenant is everybody's to use and the operator's to change.
 create policy tenant on aos_skills.skill
-    using (tenant_id is null or (select aos_auth._visible_tenant()) in (tenant_id, '00000000-0000-0000-0000-000000000000'))
-    with check ((select aos_auth._visible_tenant()) in (tenant_id, '00000000-0000-0000-0000-000000000000'));
+    using (tenant_id is null or aos_auth._visible_tenant() = any (array[tenant_id, '00000000-0000-0000-0000-000000000000']))
+    with check (aos_auth._visible_tenant() = any (array[tenant_id, '00000000-0000-0000-0000-000000000000']));
 create policy developer_adds on aos_skills.skill as restrictive for insert with check ((select aos_auth.has_access('developer')));
 create policy developer_changes on aos_skills.skill as restrictive for update
     using (tenant_id is not null and (select aos_auth.has_access('developer'))

@@ -37,3 +37,11 @@ def plain_role_id(database: Database, role: str) -> int:
             hint="An agent's role is a plain one; see aos_auth.register_agent_role.",
         )
     return int(found[0]["role_id"])
+
+
+def is_active(database: Database, tenant_id: str) -> bool:
+    """Whether a tenant, which has to be visible already, is active."""
+    rows = database.rows(
+        "select t.is_active from aos_auth.tenant as t where t.tenant_id = $1::uuid", tenant_id
+    )
+    return bool(rows and rows[0]["is_active"])
