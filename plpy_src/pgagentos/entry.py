@@ -72,8 +72,10 @@ def _master_key(session: Session, key_id: str | None) -> tuple[str, str]:
 
 
 def _open_secret_input(session: Session, statement: str) -> None:
+    from .secrets.master_key import find
     from .secrets.secret_input import of_session
 
+    find(None)  # raises: better before the first row than after the last
     of_session().begin(statement)
 
 

@@ -148,54 +148,63 @@ $$;
 comment on function aos_meta._secret_tenant(uuid) is
     'Whose secrets are meant: for an operator the named tenant''s, or the operator''s own (null); for others those of their tenant.';
 
-create function aos_meta._store_secret(tenant_id uuid, name text, value text, hosts text[]) returns uuid
+create function aos_meta._seal_secret(tenant_id uuid, name text, value text, out key_id text, out sealed bytea)
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
-#variable_conflict use_column
 declare
     v_wrong text := case
-        when _store_secret.name is null or _store_secret.name !~ '^[A-Za-z0-9_.-]{1,100}$' then
+        when _seal_secret.name is null or _seal_secret.name !~ '^[A-Za-z0-9_.-]{1,100}$' then
             'the name of a secret is 1 to 100 letters, digits, dots, dashes and underscores'
-        when coalesce(_store_secret.value, '') = '' then 'the secret has no value'
-        when length(_store_secret.value) > 65536 then 'the secret is longer than 65536 characters'
-        when _store_secret.value ~ '^\s|\s$' then 'the secret begins or ends with white space'
+        when coalesce(_seal_secret.value, '') = '' then 'the secret has no value'
+        when length(_seal_secret.value) > 65536 then 'the secret is longer than 65536 characters'
+        when _seal_secret.value ~ '^\s|\s$' then 'the secret begins or ends with white space'
         end;
-    v_hosts text[];
     v_sealed record;
-    v_secret_id uuid;
 begin
     if v_wrong is not null then
         raise exception using errcode = 'OS001', message = v_wrong,
             hint = 'aos_meta.set_secret(name, value). A key that was read from a file may have kept the end of its line.';
     end if;
-    select array_agg(distinct lower(h) order by lower(h)) into v_hosts from unnest(_store_secret.hosts) as h;
+    v_sealed := aos_meta._seal(aos_meta._secret_purpose(_seal_secret.tenant_id, _seal_secret.name), convert_to(_seal_secret.value, 'UTF8'));
+    key_id := v_sealed.key_id;
+    sealed := v_sealed.sealed;
+end
+$$;
+comment on function aos_meta._seal_secret(uuid, text, text) is 'Seals a secret''s value, if it is one. Only ever called in an assignment.';
+
+create function aos_meta._put_secret(owner_id uuid, secret_name text, sealed_by text, sealed bytea, host_names text[]) returns void
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_hosts text[];
+begin
+    select array_agg(distinct lower(h) order by lower(h)) into v_hosts from unnest(host_names) as h;
     if exists (select from unnest(v_hosts) as h where (h ~ '^(\*\.[a-z0-9-]+\.|[a-z0-9-])[a-z0-9.-]*$') is not true) then
         raise exception using errcode = 'OS001', message = 'a host of the secret is not the name of a host',
             hint = 'Names without scheme, port or path, for example api.example.com; *.example.com stands for all below it.';
     end if;
-    v_sealed := aos_meta._seal(aos_meta._secret_purpose(_store_secret.tenant_id, _store_secret.name), convert_to(_store_secret.value, 'UTF8'));
     insert into aos_meta.secret as s (tenant_id, name, ciphertext, key_id, hosts)
-    values (_store_secret.tenant_id, _store_secret.name, v_sealed.sealed, v_sealed.key_id, v_hosts)
+    values (owner_id, secret_name, sealed, sealed_by, v_hosts)
     on conflict (coalesce(tenant_id, '00000000-0000-0000-0000-000000000000'), name) do update
        set ciphertext = excluded.ciphertext, key_id = excluded.key_id, updated_at = now(), updated_by = excluded.updated_by,
-           hosts = case when _store_secret.hosts is null then s.hosts else excluded.hosts end
-    returning s.secret_id into v_secret_id;
-    return v_secret_id;
+           hosts = case when host_names is null then s.hosts else excluded.hosts end;
 exception when foreign_key_violation then
-    raise exception using errcode = 'OS002', message = format('there is no tenant %s', _store_secret.tenant_id),
+    raise exception using errcode = 'OS002', message = format('there is no tenant %s', owner_id),
         hint = 'SELECT tenant_id, name FROM aos_auth.tenant lists them.';
 end
 $$;
-comment on function aos_meta._store_secret(uuid, text, text, text[]) is 'Seals a secret and stores it in place of the old one. Only ever called in an assignment.';
+comment on function aos_meta._put_secret(uuid, text, text, bytea, text[]) is 'Stores a sealed secret in place of the one of that name.';
 
 create function aos_meta.set_secret(name text, value text, tenant_id uuid default null, hosts text[] default null) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_secret_id uuid;
+    v_owner uuid := aos_meta._secret_tenant(set_secret.tenant_id);
+    v_sealed record;
 begin
     perform aos_auth._require('secret_manager');
-    v_secret_id := aos_meta._store_secret(aos_meta._secret_tenant(set_secret.tenant_id), set_secret.name, set_secret.value, set_secret.hosts);
+    v_sealed := aos_meta._seal_secret(v_owner, set_secret.name, set_secret.value);
+    perform aos_meta._put_secret(v_owner, set_secret.name, v_sealed.key_id, v_sealed.sealed, set_secret.hosts);
 end
 $$;
 comment on function aos_meta.set_secret(text, text, uuid, text[]) is
@@ -332,7 +341,7 @@ as $$
 if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
 return GD['pgagentos'](plpy, 'meta.open_secret_input', statement)
 $$;
-comment on function aos_meta._open_secret_input(text) is 'Begins to keep the rows of a statement; an earlier one that failed may have left some, which are forgotten.';
+comment on function aos_meta._open_secret_input(text) is 'Begins to keep the rows of a statement, if there is a master key; what an earlier statement, which failed, has left is forgotten.';
 
 create function aos_meta._take_secret_input() returns aos_meta.secret_input[]
     language plpython3u volatile set search_path = pg_catalog, pg_temp
@@ -345,16 +354,14 @@ comment on function aos_meta._take_secret_input() is 'The rows that were kept, w
 create function aos_meta._begin_secret_input() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_owner uuid := aos_meta._secret_tenant(null);  -- raises where the caller has none
-    v_key text[] := aos_meta._master_key();  -- raises where it is missing
 begin
     perform aos_auth._require('secret_manager');
+    perform aos_meta._secret_tenant(null);
     perform aos_meta._open_secret_input(statement_timestamp()::text);
     return null;
 end
 $$;
-comment on function aos_meta._begin_secret_input() is 'Trigger: before the first row.';
+comment on function aos_meta._begin_secret_input() is 'Trigger: raises before the first row is read what would be in vain.';
 
 create function aos_meta._keep_secret_input() returns trigger
     language plpython3u volatile set search_path = pg_catalog, pg_temp
@@ -370,10 +377,13 @@ as $$
 declare
     v_rows aos_meta.secret_input[] := aos_meta._take_secret_input();
     v_row aos_meta.secret_input;
-    v_secret_id uuid;
+    v_owner uuid;
+    v_sealed record;
 begin
     foreach v_row in array v_rows loop
-        v_secret_id := aos_meta._store_secret(aos_meta._secret_tenant(v_row.tenant_id), v_row.name, v_row.value, v_row.hosts);
+        v_owner := aos_meta._secret_tenant(v_row.tenant_id);
+        v_sealed := aos_meta._seal_secret(v_owner, v_row.name, v_row.value);
+        perform aos_meta._put_secret(v_owner, v_row.name, v_sealed.key_id, v_sealed.sealed, v_row.hosts);
     end loop;
     return null;
 end
