@@ -5,7 +5,7 @@ from __future__ import annotations
 from cluster import Database
 
 _FINDINGS = """
-    select p.oid::regprocedure::text, f.lineno, f.level, f.message
+    select p.oid::regprocedure::text, f.message
     from pg_proc p
     join pg_namespace n on n.oid = p.pronamespace
     join pg_language l on l.oid = p.prolang and l.lanname = 'plpgsql'
@@ -13,13 +13,38 @@ _FINDINGS = """
         select distinct tgrelid from pg_trigger where tgfoid = p.oid and not tgisinternal
     ) t on true
     cross join lateral plpgsql_check_function_tb(
-        p.oid, coalesce(t.tgrelid, 0), extra_warnings => true, performance_warnings => false
+        p.oid, coalesce(t.tgrelid, 0), extra_warnings => true, performance_warnings => false,
+        security_warnings => true
     ) f
     where n.nspname like 'aos\\_%'
         -- a signature is a promise, also of what a body does not need yet
         and f.message not like 'unused parameter %'
     order by 1, 2
 """
+
+_BY_ASSIGNMENT = "a plain value moves by assignment, never as a statement's parameter: logs have it"
+#: what it finds and may find: (function, message) -> why
+EXCEPTIONS = {
+    ("aos_core._distance(text,text)", "the expression is not SQL injection safe"): (
+        "the text is made with %I of the schema that an installed extension lives in"
+    ),
+    (
+        "aos_meta._begin_secret_input()",
+        'never read variable "v_owner"',
+    ): _BY_ASSIGNMENT,
+    (
+        "aos_meta._begin_secret_input()",
+        'never read variable "v_key"',
+    ): _BY_ASSIGNMENT,
+    (
+        "aos_meta._end_secret_input()",
+        'never read variable "v_secret_id"',
+    ): _BY_ASSIGNMENT,
+    (
+        "aos_meta.set_secret(text,text,uuid,text[])",
+        'never read variable "v_secret_id"',
+    ): _BY_ASSIGNMENT,
+}
 
 
 def test_plpgsql_check_finds_nothing_in_our_functions(database: Database) -> None:
@@ -31,4 +56,5 @@ def test_plpgsql_check_finds_nothing_in_our_functions(database: Database) -> Non
         ).fetchone() or (0,)
         findings = connection.execute(_FINDINGS).fetchall()
     assert checked > 0
-    assert findings == []
+    assert set(findings) - set(EXCEPTIONS) == set()
+    assert set(EXCEPTIONS) - set(findings) == set()  # a reason without a finding is out of date

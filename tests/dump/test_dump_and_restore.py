@@ -15,7 +15,6 @@ import pytest
 from cluster import Cluster, Database, pg_config, start_local
 from house import House, name
 
-
 #: roles belong to the server: ``pg_dumpall --roles-only`` brings them
 MAKE_ROLE = "create role role_of_restored nologin"
 
