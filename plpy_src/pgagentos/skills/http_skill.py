@@ -200,6 +200,7 @@ class Call:
         except InvalidInput:
             raise Refused("A header has a character that HTTP does not allow.") from None
         except ProviderError as error:
+            self._note("http_failed", made.url.origin.host, error.message)
             if error.kind == "timeout":
                 text = f"Timed out after {endpoint.timeout_seconds:g} s."
             elif error.kind == "connection":
@@ -209,7 +210,7 @@ class Call:
                 text = f"The host did not give a usable HTTP answer of at most {most} bytes."
             raise Refused(text) from None
         except InstallationError as error:
-            self._note("http_not_possible", made.url.origin.host, error.message)
+            self._note("http_failed", made.url.origin.host, error.message)
             raise Refused(UNREACHABLE) from None
 
     def _redirected(self, made: Draft, status: int, location: str) -> Draft:
