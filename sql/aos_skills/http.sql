@@ -299,7 +299,7 @@ comment on function aos_skills.disallow_host(text, uuid, text, integer, text) is
 alter table aos_skills.http_endpoint enable row level security;
 alter table aos_skills.http_endpoint force row level security;
 create policy tenant on aos_skills.http_endpoint
-    using ((select aos_auth._visible_tenant()) in (tenant_id, '00000000-0000-0000-0000-000000000000'));
+    using ((select aos_auth._visible_tenant()) = any (array[tenant_id, '00000000-0000-0000-0000-000000000000']));
 -- What holds for all tenants is used by the kernel for each of them; only operators see and change it.
 create policy shared on aos_skills.http_endpoint for select to pgagentos_kernel using (tenant_id is null);
 create policy developer_adds on aos_skills.http_endpoint as restrictive for insert with check ((select aos_auth.has_access('developer')));
@@ -309,7 +309,7 @@ create policy developer_deletes on aos_skills.http_endpoint as restrictive for d
 alter table aos_skills.http_host enable row level security;
 alter table aos_skills.http_host force row level security;
 create policy tenant on aos_skills.http_host
-    using ((select aos_auth._visible_tenant()) in (tenant_id, '00000000-0000-0000-0000-000000000000'));
+    using ((select aos_auth._visible_tenant()) = any (array[tenant_id, '00000000-0000-0000-0000-000000000000']));
 create policy shared on aos_skills.http_host for select to pgagentos_kernel using (tenant_id is null);
 create policy developer_adds on aos_skills.http_host as restrictive for insert with check ((select aos_auth.has_access('developer')));
 create policy developer_changes on aos_skills.http_host as restrictive for update using ((select aos_auth.has_access('developer')));
