@@ -59,6 +59,18 @@ def _identity_source(session: Session) -> str:
     return session.identities.current().source
 
 
+def _begin(session: Session, ticket: str | None) -> str:
+    from .ticket_desk import begin
+
+    return begin(session.database, session.identities, ticket)
+
+
+def _sign_ticket(session: Session, tenant_id: str, principal_id: str, seconds: int) -> str:
+    from .ticket_desk import issue
+
+    return issue(session.database, tenant_id, principal_id, seconds)
+
+
 def _has_api_key(session: Session, provider: str, tenant_id: str | None) -> bool:
     from .store.registry import has_api_key
 
@@ -118,6 +130,8 @@ ENTRY_POINTS: dict[str, Callable[..., Any]] = {
     "auth.tenant_id": _tenant_id,
     "auth.principal_id": _principal_id,
     "auth.identity_source": _identity_source,
+    "auth.begin": _begin,
+    "auth.sign_ticket": _sign_ticket,
     "meta.has_api_key": _has_api_key,
     "meta.embed": _embed,
     "meta.master_key": _master_key,

@@ -88,6 +88,7 @@ declare
     v_role pg_roles;
     v_group name;
 begin
+    perform aos_auth._require_operator();
     select r.* into v_role from pg_roles as r where r.rolname = register_agent_role.db_role;
     if not found then
         raise exception using errcode = 'undefined_object', message = format('there is no role %I', register_agent_role.db_role),

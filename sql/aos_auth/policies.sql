@@ -29,7 +29,6 @@ grant execute on function aos_auth._visible_tenant(), aos_auth.tenant_id(), aos_
     to pgagentos_user, pgagentos_developer, pgagentos_approver, pgagentos_worker, pgagentos_auditor, pgagentos_secret_manager, pgagentos_operator;
 grant execute on function aos_auth.grant_access(name, text), aos_auth.revoke_access(name, text), aos_auth.register_agent_role(name, uuid)
     to pgagentos_operator;
-grant execute on function aos_auth._group_role(text) to pgagentos_operator;
 
 grant select on aos_auth.tenant
     to pgagentos_user, pgagentos_developer, pgagentos_approver, pgagentos_worker, pgagentos_auditor, pgagentos_secret_manager, pgagentos_operator;

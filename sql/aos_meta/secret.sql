@@ -240,6 +240,7 @@ begin
         raise exception using errcode = 'insufficient_privilege', message = 'only an operator rotates the secrets',
             hint = 'The master key is one for all tenants.';
     end if;
+    v_rotated := aos_auth._rotate_ticket_keys();
     for v_secret in select * from aos_meta.secret as s where s.key_id <> v_key[1] order by s.secret_id for update loop
         v_purpose := aos_meta._secret_purpose(v_secret.tenant_id, v_secret.name);
         v_sealed := aos_meta._seal(v_purpose, aos_meta._open_sealed(v_purpose, v_secret.key_id, v_secret.ciphertext));
@@ -250,7 +251,7 @@ begin
 end
 $$;
 comment on function aos_meta.rotate_secrets() is
-    'Seals every secret anew that was sealed with another than the first line of the master key file. Returns how many.';
+    'Seals every secret and every ticket key anew that was sealed with another than the first line of the master key file. Returns how many.';
 
 create function aos_meta._find_secret(name text, tenant_id uuid) returns aos_meta.secret
     language plpgsql stable set search_path = pg_catalog, pg_temp
