@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..database import Database, DatabaseError
 from ..errors import InvalidInput
@@ -15,6 +15,9 @@ from ..providers.wire import clean_text, dumps, parse_arguments
 from ..skills.arguments import argument_error
 from ..store import skills
 from ..turn import Skill, Turn
+
+if TYPE_CHECKING:
+    from ..skills.http_skill import Clients
 
 #: A longer result is cut before the model sees it.
 MAX_RESULT_CHARACTERS = 100_000
@@ -87,18 +90,33 @@ class Tools:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._clients: Clients | None = None
 
     def run(self, turn: Turn, skill: Skill, arguments: str) -> Steps[tuple[str, str]]:
-        """Run one call in a savepoint of its own, with the rights of the agent's database role.
+        """Run one call.
 
         Returns:
             ``(status, content)``: ``completed`` with the result, or ``failed`` with what went
             wrong, in which case everything that the call had done in the database is undone.
         """
-        yield from ()
+        if skill.implementation == "http":
+            return (yield from self._call_service(turn, skill, arguments))
         return self._run_function(turn, skill, arguments)
 
+    def _call_service(self, turn: Turn, skill: Skill, arguments: str) -> Steps[tuple[str, str]]:
+        """A request to a service, by the kernel, which knows the secrets."""
+        from ..skills import http_skill
+
+        if self._clients is None:
+            self._clients = http_skill.make_clients()
+        return (
+            yield from http_skill.call(
+                self._database, self._clients, skill.skill_id, arguments, turn.context.tenant_id
+            )
+        )
+
     def _run_function(self, turn: Turn, skill: Skill, arguments: str) -> tuple[str, str]:
+        """A SQL function in a savepoint of its own, with the rights of the agent's role."""
         try:
             with self._database.savepoint():
                 result = skills.call_function(
