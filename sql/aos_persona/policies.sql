@@ -13,3 +13,4 @@ create policy tenant on aos_persona.persona_version
 
 grant select, insert, update, delete on aos_persona.persona to pgagentos_developer, pgagentos_operator;
 grant select on aos_persona.persona_version to pgagentos_developer, pgagentos_operator;
+grant execute on function aos_persona.compose_prompt(text, jsonb, text[]) to pgagentos_developer, pgagentos_operator;

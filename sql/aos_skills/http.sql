@@ -252,6 +252,7 @@ create function aos_skills.allow_host(
     returns uuid
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+#variable_conflict use_column
 declare
     v_row aos_skills.http_host := aos_skills._host_row(allow_host.host, allow_host.tenant_id, allow_host.skill_name, allow_host.port, allow_host.scheme);
     v_host_id uuid;

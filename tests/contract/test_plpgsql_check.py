@@ -22,28 +22,11 @@ _FINDINGS = """
     order by 1, 2
 """
 
-_BY_ASSIGNMENT = "a plain value moves by assignment, never as a statement's parameter: logs have it"
 #: what it finds and may find: (function, message) -> why
 EXCEPTIONS = {
     ("aos_core._distance(text,text)", "the expression is not SQL injection safe"): (
         "the text is made with %I of the schema that an installed extension lives in"
     ),
-    (
-        "aos_meta._begin_secret_input()",
-        'never read variable "v_owner"',
-    ): _BY_ASSIGNMENT,
-    (
-        "aos_meta._begin_secret_input()",
-        'never read variable "v_key"',
-    ): _BY_ASSIGNMENT,
-    (
-        "aos_meta._end_secret_input()",
-        'never read variable "v_secret_id"',
-    ): _BY_ASSIGNMENT,
-    (
-        "aos_meta.set_secret(text,text,uuid,text[])",
-        'never read variable "v_secret_id"',
-    ): _BY_ASSIGNMENT,
 }
 
 
