@@ -17,9 +17,12 @@ create view aos_agent.effective_skill as
             from aos_skills.role_skill as k
            where k.role_name = a.role_name
              and not exists (select from aos_agent.agent_skill as own where own.agent_id = a.agent_id and own.tenant_id = a.tenant_id)) as g
-      join aos_skills.skill as s on s.skill_id = g.skill_id
+      cross join lateral (
+          select s.*
+            from aos_skills.skill as s
+           where s.skill_id = g.skill_id and s.is_active and (s.tenant_id is null or s.tenant_id = a.tenant_id)
+          offset 0) as s  -- each by its key: the shared skills of an installation may be many
       left join aos_skills.risk_policy as p on p.role_name = a.role_name and p.risk = s.risk
-     where s.is_active and (s.tenant_id is null or s.tenant_id = a.tenant_id)
      order by a.agent_id, a.tenant_id, s.name, s.tenant_id;  -- a tenant's own skill hides a shared one of the same name
 comment on view aos_agent.effective_skill is
     'What each agent can use: its own skills, or its role''s when it has none of its own; the approval that holds for it, and what happens when its model calls it.';
