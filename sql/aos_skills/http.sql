@@ -150,7 +150,7 @@ comment on function aos_skills._refuse_http_templates(jsonb, text, jsonb, jsonb)
 
 create function aos_skills.register_http_skill(
         name text, description text, parameters jsonb, method text, url text, headers jsonb default '{}', tenant_id uuid default null,
-        body jsonb default null, approval text default 'auto', risk text default 'medium', timeout_seconds numeric default null,
+        body jsonb default null, approval text default 'auto', risk text default 'medium', timeout_seconds double precision default null,
         max_response_bytes integer default null, max_redirects integer default null)
     returns uuid
     language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -205,7 +205,7 @@ begin
     return v_skill_id;
 end
 $$;
-comment on function aos_skills.register_http_skill(text, text, jsonb, text, text, jsonb, uuid, jsonb, text, text, numeric, integer, integer) is
+comment on function aos_skills.register_http_skill(text, text, jsonb, text, text, jsonb, uuid, jsonb, text, text, double precision, integer, integer) is
     'Makes a request to a service a skill (or renews one of that name). url may have {argument} in path and query, headers {secret:name}, body "{argument}"; arguments that no template uses become the JSON body, or the query of GET and DELETE. tenant_id null: of the caller''s tenant, or, by an operator, every tenant''s. The host has to be on the allow-list: allow_host. Returns skill_id.';
 
 create function aos_skills._host_row(host text, tenant_id uuid, skill_name text, port integer, scheme text) returns aos_skills.http_host
@@ -265,11 +265,16 @@ begin
             message = 'only an operator may open the own network, plain http, or a host for all tenants',
             hint = 'Ask an operator, or allow the host with https and a public address for your own tenant.';
     end if;
-    insert into aos_skills.http_host as h (tenant_id, skill_id, scheme, host, port, allow_private)
-    values (v_row.tenant_id, v_row.skill_id, v_row.scheme, v_row.host, v_row.port, allow_host.allow_private)
-    on conflict (coalesce(tenant_id, '00000000-0000-0000-0000-000000000000'), coalesce(skill_id, '00000000-0000-0000-0000-000000000000'), host, port, scheme)
-        do update set allow_private = excluded.allow_private
+    update aos_skills.http_host as h
+       set allow_private = allow_host.allow_private
+     where h.tenant_id is not distinct from v_row.tenant_id and h.skill_id is not distinct from v_row.skill_id
+       and (h.scheme, h.host, h.port) = (v_row.scheme, v_row.host, v_row.port)
     returning h.host_id into v_host_id;
+    if not found then
+        insert into aos_skills.http_host (tenant_id, skill_id, scheme, host, port, allow_private)
+        values (v_row.tenant_id, v_row.skill_id, v_row.scheme, v_row.host, v_row.port, allow_host.allow_private)
+        returning host_id into v_host_id;
+    end if;
     return v_host_id;
 end
 $$;
@@ -323,7 +328,7 @@ create policy operator_opens on aos_skills.http_host as restrictive
 grant select on aos_skills.http_endpoint, aos_skills.http_host to pgagentos_developer, pgagentos_auditor, pgagentos_operator;
 grant insert, update, delete on aos_skills.http_endpoint, aos_skills.http_host to pgagentos_operator;
 grant execute on function
-        aos_skills.register_http_skill(text, text, jsonb, text, text, jsonb, uuid, jsonb, text, text, numeric, integer, integer),
+        aos_skills.register_http_skill(text, text, jsonb, text, text, jsonb, uuid, jsonb, text, text, double precision, integer, integer),
         aos_skills.allow_host(text, uuid, text, integer, text, boolean), aos_skills.disallow_host(text, uuid, text, integer, text)
     to pgagentos_developer, pgagentos_operator;
 

@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 import trustme
 
+from cluster import Cluster, Database
+from house import house
 from kernel.background import Background, run_in_background
+from kernel.scene import Scene, make_scene
 from pgagentos.errors import Refused
 from pgagentos.net import resolver
 from pgagentos.net.client import Client
@@ -25,7 +28,10 @@ from pgagentos.skills.http_skill import Call, Clients, make_clients
 from pgagentos.store.http import AllowedHost, Endpoint
 from servers import FaultServer, start_fault_server
 from servers.play_server import Play, PlayServer, start_play_server
+from stored_secrets.conftest import key_file, secret_cluster
 from unit.skills.endpoints import free_endpoint
+
+__all__ = ["house", "key_file", "secret_cluster"]  # fixtures
 
 _numbers = itertools.count(1)
 
@@ -203,7 +209,35 @@ def loopback(port: int, **fields: Any) -> Endpoint:
 
 
 @pytest.fixture
-def in_background(database: Any) -> Iterator[Background]:
-    """Run something in a thread, in a session of its own."""
-    with run_in_background(database) as submit:
+def vault(secret_cluster: Cluster) -> Iterator[Database]:
+    """A fresh database for this test alone, in a server with a master key that logs all it can."""
+    with secret_cluster.database(f"http_{next(_numbers)}") as made:
+        yield made
+
+
+@pytest.fixture
+def log(secret_cluster: Cluster) -> Callable[[], str]:
+    """The text of the server's log."""
+    assert secret_cluster.home is not None
+    file = secret_cluster.home / "server.log"
+    return lambda: file.read_text(errors="replace")
+
+
+@pytest.fixture
+def scene(vault: Database, play: Play) -> Iterator[Scene]:
+    """An agent for this test alone, in :func:`vault`."""
+    with vault.connect() as connection:
+        yield make_scene(connection, play)
+
+
+@pytest.fixture
+def service(play_server: PlayServer) -> Play:
+    """The script of the service that skills call."""
+    return play_server.play(f"service-{next(_numbers)}")
+
+
+@pytest.fixture
+def in_background(vault: Database) -> Iterator[Background]:
+    """Run something in a thread, for example a turn in a session of its own."""
+    with run_in_background(vault) as submit:
         yield submit

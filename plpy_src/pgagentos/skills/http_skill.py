@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from .. import audit
 from ..database import Database, DatabaseError
 from ..errors import InstallationError, InvalidInput, ProviderError, Refused
 from ..net.client import Client
@@ -21,7 +22,6 @@ from ..net.message import HttpRequest, HttpResponse, Limits
 from ..net.plain_url import PlainUrl, parse_plain
 from ..net.public_address import judge_private, judge_public
 from ..net.wait import Steps
-from ..providers.wire import dumps
 from ..store import http
 from ..store.http import AllowedHost, Endpoint
 from ..store.secrets import secret_for_http
@@ -90,8 +90,8 @@ def call(
         return "failed", "The tool has no endpoint."
 
     def note(kind: str, host: str, reason: str) -> None:
-        line = {"kind": kind, "tenant_id": tenant_id, "skill": endpoint.name}
-        database.log(dumps({**line, "host": host, "reason": reason}))
+        ids = {"tenant_id": tenant_id, "skill": endpoint.name, "host": host}
+        database.log(audit.line(kind, **ids, reason=reason))
 
     def reveal(name: str, host: str) -> str:
         owner = endpoint.skill_tenant_id
