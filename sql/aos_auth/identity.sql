@@ -5,10 +5,10 @@
 create function aos_auth._session_identity() returns table (tenant_id uuid, principal_id uuid, is_operator boolean)
     language sql stable
 begin atomic
-    select p.tenant_id, p.principal_id, r.rolsuper or pg_has_role(r.oid, 'pgagentos_operator', 'member')
-      from pg_roles as r
-      left join aos_auth.principal as p on p.db_role = r.rolname and p.is_active
-     where r.rolname = session_user;
+    -- A superuser is a member of every role.
+    select p.tenant_id, p.principal_id, pg_has_role(session_user, 'pgagentos_operator', 'member')
+      from (select) as always
+      left join aos_auth.principal as p on p.db_role = session_user and p.is_active;
 end;
 comment on function aos_auth._session_identity() is
     'Who the login of this session is: the principal whose db_role it is (whatever its tenant''s state), or an operator.';
