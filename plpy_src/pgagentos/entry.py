@@ -38,6 +38,10 @@ def _run_skill(session: Session, run_id: str, tool_name: str, arguments: str) ->
     return driver.run_skill(session, run_id, tool_name, arguments)
 
 
+def _over_budget(session: Session, run_id: str) -> str | None:
+    return driver.over_budget(session, run_id)
+
+
 #: what row security is told where an operator acts: all tenants
 ALL_TENANTS = "00000000-0000-0000-0000-000000000000"
 
@@ -126,6 +130,7 @@ ENTRY_POINTS: dict[str, Callable[..., Any]] = {
     "agent.run_turn": _run_turn,
     "agent.ask": _ask,
     "agent.run_skill": _run_skill,
+    "agent.over_budget": _over_budget,
     "auth.visible_tenant": _visible_tenant,
     "auth.tenant_id": _tenant_id,
     "auth.principal_id": _principal_id,

@@ -8,10 +8,10 @@
   x Refused                 OS005  a model asked for what the rules of safety forbid
   x TicketError             28000  a ticket is not valid, or not here
   + ProviderError           OS1xx  a model provider did not give a usable answer (see its kinds)
-  x (no exception)          OS112-OS114  a turn ended without an answer (see TURN_FAILURES)
+  x (no exception)          OS112-OS115  a turn ended without an answer (see TURN_FAILURES)
   x InstallationError       OS901  a part of the installation is missing
 
-Two more groups have no class: OS003 and OS004, which SQL raises, and OS112 to OS114, which are
+Two more groups have no class: OS003 and OS004, which SQL raises, and OS112 to OS115, which are
 written to the row of a turn that failed. docs/errors.md lists all codes.
 
 SQLSTATE class ``OS`` is private: by PostgreSQL's ``errcodes.txt`` the classes that begin with 0-4
@@ -129,4 +129,5 @@ TURN_FAILURES = {
     "content_filter": "OS113",  # the provider or the model refused
     "iteration_limit": "OS114",  # the model still wants tools after its last call
     "token_limit": "OS114",  # agent.max_turn_tokens is used up
+    "budget": "OS115",  # a row of aos_agent.budget leaves nothing for the next model call
 }

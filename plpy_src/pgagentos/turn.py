@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .providers.base import Endpoint, Message, Tool
+from .budget import Budgets
+from .providers.base import Endpoint, Message, Tool, Usage
 
 #: What the tools of an agent without a database role of its own run as.
 AGENT_ROLE = "pgagentos_agent"
@@ -109,6 +110,7 @@ class Turn:
         steps: number of the last step.
         messages: what the model is shown next.
         call_ids: identities that tool calls of this turn have already.
+        budgets: None when its tenant has none.
 
     Attributes:
         answer: the last reply's text, once the turn is completed.
@@ -128,6 +130,7 @@ class Turn:
         steps: int,
         messages: list[Message],
         call_ids: set[str],
+        budgets: Budgets | None,
     ) -> None:
         self.context = context
         self.status = status
@@ -136,7 +139,14 @@ class Turn:
         self.steps = steps
         self.messages = messages
         self.call_ids = call_ids
+        self.budgets = budgets
         self.answer: str | None = None
         self.failure: Mapping[str, Any] | None = None
         self.new_steps: list[dict[str, Any]] = []
         self.closed_steps: list[dict[str, Any]] = []
+
+    def spend(self, model_id: str, usage: Usage) -> None:
+        """Count what a reply of a model has used."""
+        self.used_tokens += usage.input_tokens + usage.output_tokens
+        if self.budgets is not None:
+            self.budgets.spend(model_id, usage)

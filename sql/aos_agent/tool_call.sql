@@ -164,6 +164,9 @@ begin
     v_call_json := jsonb_build_object('call_id', v_call_id, 'name', process_tool_call.tool_name, 'arguments', process_tool_call.arguments);
 
     if v_reply_no is null or not aos_agent._last_reply_is_open(v_run.run_id) then
+        if aos_agent._end_over_budget(v_run.run_id) then
+            return aos_agent._turn_state(v_run.run_id);
+        end if;
         -- The last call is for the answer: no tools were offered with it.
         if v_run.model_calls + 1 >= v_max_model_calls then
             raise exception using errcode = 'OS003',

@@ -11,7 +11,8 @@ create view aos_agent.turn_context as
                                 select from aos_core.approval as p where p.step_id = s.step_id and p.decision = 'approved'
                                    and p.arguments_hash = aos_core._arguments_hash(s.arguments)) end) order by s.step_no)
                   from aos_core.step as s
-                 where s.run_id = r.run_id) end as steps
+                 where s.run_id = r.run_id) end as steps,
+           case when exists (select from aos_agent.budget as b where b.tenant_id = r.tenant_id) then aos_agent._budget_use(r.run_id) end as budgets
       from aos_core.run as r
       join aos_agent.conversation as c on c.conversation_id = r.conversation_id and c.tenant_id = r.tenant_id
       join aos_agent.agent as a on a.agent_id = c.agent_id and a.tenant_id = c.tenant_id

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from ..budget import Budgets
 from ..carrier import Carrier
 from ..database import Database
 from ..errors import InvalidInput
 from ..identity import Identities
+from ..in_flight import InFlight
 from ..net.wait import run
-from ..store import turns
+from ..providers.wire import dumps
+from ..store import budgets, turns
 from ..turn import Turn
-from . import loop
+from . import failures, loop
 from .tool_call import Tools
 
 
@@ -21,6 +26,7 @@ class Session:
         self.identities = Identities(database)
         self.carrier = Carrier(database.interrupts)
         self.tools = Tools(database)
+        self.in_flight = InFlight()
 
 
 def run_turn(session: Session, run_id: str, nowait: bool) -> str:
@@ -42,7 +48,9 @@ def run_turn(session: Session, run_id: str, nowait: bool) -> str:
     if status in ("awaiting_approval", "awaiting_tool"):
         status = turns.go_on(database, run_id)
     if status in ("queued", "running"):
-        _advance(session, turns.load(database, run_id))
+        _advance(session, turns.load(database, session.in_flight, run_id))
+    elif status == "awaiting_model":
+        budgets.end_over_budget(database, run_id)
     return turns.state(database, run_id)
 
 
@@ -59,7 +67,7 @@ def ask(session: Session, agent_name: str, content: str, conversation: str | Non
         raise InvalidInput("the message is empty", hint="Pass the user's words as content.")
     database = session.database
     run_id = turns.open_turn(database, agent_name, content, conversation)
-    turn = turns.load(database, run_id, is_uncommitted=True)
+    turn = turns.load(database, session.in_flight, run_id, is_uncommitted=True)
     _advance(session, turn)
     if turn.status != "completed":
         failure = turn.failure or {}
@@ -80,10 +88,23 @@ def run_skill(session: Session, run_id: str, tool_name: str, arguments: str) -> 
     Returns:
         ``(status, content)`` as :meth:`pgagentos.agent.tool_call.Tools.run` does.
     """
-    turn = turns.load(session.database, run_id)
+    turn = turns.load(session.database, session.in_flight, run_id)
     skill = turn.context.skills[tool_name]
     with session.identities.acting(turn.context.tenant_id, turn.context.principal_id):
         return run(session.tools.run(turn, skill, arguments), session.database.interrupts)
+
+
+def over_budget(session: Session, run_id: str) -> str | None:
+    """Whether a budget leaves a turn nothing that is driven from outside.
+
+    Returns:
+        the turn's error as JSON text, or None.
+    """
+    slots = session.in_flight.read()
+    read = partial(budgets.use, session.database, run_id)
+    text = read()
+    exhausted = Budgets(session.in_flight, read, text, slots).exhausted() if text else None
+    return dumps(failures.over_budget(exhausted)) if exhausted else None
 
 
 def _advance(session: Session, turn: Turn) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..budget import Exhausted
 from ..database import Database
 from ..errors import TURN_FAILURES, ProviderError
 from ..providers.base import ChatReply
@@ -64,7 +65,7 @@ def add_steps(turn: Turn, failures: tuple[NoAnswer, ...], started_at: str) -> st
             }
         )
         turn.model_calls += 1
-        turn.used_tokens += usage.input_tokens + usage.output_tokens
+        turn.spend(failure.model.model_id, usage)
         started_at = failure.at
     return started_at
 
@@ -95,3 +96,19 @@ def end(database: Database, turn: Turn, kind: str, message: str, hint: str) -> N
         "failed",
         error={"sqlstate": TURN_FAILURES[kind], "kind": kind, "message": message, "hint": hint},
     )
+
+
+def end_over_budget(database: Database, turn: Turn, exhausted: Exhausted) -> None:
+    """End a turn that a budget leaves nothing for its next model call."""
+    turns.record(database, turn, "failed", error=over_budget(exhausted))
+
+
+def over_budget(exhausted: Exhausted) -> dict[str, Any]:
+    """The error of such a turn."""
+    return {
+        "sqlstate": TURN_FAILURES["budget"],
+        "kind": "budget",
+        "message": exhausted.message,
+        "hint": exhausted.hint,
+        **exhausted.details,
+    }

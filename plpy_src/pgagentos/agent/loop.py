@@ -36,6 +36,8 @@ def advance(
     """
     if turn.context.open_calls:
         yield from _run_approved_calls(turn, tools)
+        if turn.budgets is not None:
+            turn.budgets.outdated()
     while turn.status not in FINAL and turn.status != "awaiting_approval":
         if (
             turn.model_calls
@@ -55,6 +57,9 @@ def advance(
                 f"the turn has used {used} of {turn.context.max_turn_tokens} tokens",
                 "agent.max_turn_tokens is the limit.",
             )
+            return
+        if turn.budgets is not None and (exhausted := turn.budgets.exhausted()) is not None:
+            failures.end_over_budget(database, turn, exhausted)
             return
         is_last = turn.model_calls + 1 >= turn.context.max_model_calls
         started_at = tool_call.now()
@@ -117,7 +122,7 @@ def _take_reply(
     )
     turn.messages.append(Message(text, vendor))
     turn.model_calls += 1
-    turn.used_tokens += reply.usage.input_tokens + reply.usage.output_tokens
+    turn.spend(answered.model.model_id, reply.usage)
 
     if calls and not is_last:
         for call, given in zip(calls, arguments, strict=True):

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+from ..budget import Budgets
 from ..database import Database
+from ..in_flight import InFlight
 from ..providers.base import Message, Tool
 from ..providers.wire import dumps
 from ..turn import AGENT_ROLE, Model, OpenCall, Skill, Turn, TurnContext
+from . import budgets
 from .registry import api_key, endpoint_of
 
 #: Seconds that one request to a model may take, where the provider's options do not say otherwise.
@@ -59,17 +63,21 @@ def state(database: Database, run_id: str) -> str:
     return str(rows[0]["state"])
 
 
-def load(database: Database, run_id: str, *, is_uncommitted: bool = False) -> Turn:
+def load(
+    database: Database, in_flight: InFlight, run_id: str, *, is_uncommitted: bool = False
+) -> Turn:
     """Read everything that a turn needs to go on.
 
     Args:
         is_uncommitted: this transaction has started it.
     """
+    slots = in_flight.read()
     row = database.rows(
         "select c.run_id, c.tenant_id, c.conversation_id, c.agent_id, c.principal_id, c.db_role,"
         " c.runner, c.status, c.model_calls,"
         " c.used_tokens, c.max_model_calls, c.max_turn_tokens, c.system_prompt,"
-        " c.params::text as params, c.models, c.skills, c.steps, c.messages, c.vendors"
+        " c.params::text as params, c.models, c.skills, c.steps, c.messages, c.vendors,"
+        " c.budgets"
         " from aos_agent._read_turn($1::uuid) as c",
         run_id,
     )[0]
@@ -122,6 +130,9 @@ def load(database: Database, run_id: str, *, is_uncommitted: bool = False) -> Tu
         steps=steps[-1]["step_no"] if steps else 0,
         messages=list(map(Message, row["messages"] or (), row["vendors"] or ())),
         call_ids={s["call_id"] for s in steps if s["call_id"] is not None},
+        budgets=None
+        if row["budgets"] is None
+        else Budgets(in_flight, partial(budgets.use, database, run_id), row["budgets"], slots),
     )
 
 
@@ -164,8 +175,7 @@ def record(
     error: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the steps that are not written yet, and the turn's status."""
-    database.rows(
-        "select aos_core._record($1::uuid, $2::json, $3::json, $4::text, $5::text, $6::jsonb)",
+    values = (
         turn.context.run_id,
         dumps(turn.new_steps),
         dumps(turn.closed_steps),
@@ -173,6 +183,20 @@ def record(
         waiting_reason,
         None if error is None else dumps(error),
     )
+    if turn.budgets is None or not turn.new_steps:
+        database.rows(
+            "select aos_core._record($1::uuid, $2::json, $3::json, $4::text, $5::text, $6::jsonb)",
+            *values,
+        )
+    else:
+        database.rows(
+            "select aos_agent._record_counted($1::uuid, $2::json, $3::json, $4::text, $5::text,"
+            " $6::jsonb, $7::uuid, $8::integer)",
+            *values,
+            turn.context.agent_id,
+            turn.new_steps[0]["step_no"],
+        )
+        turn.budgets.recorded()
     turn.new_steps.clear()
     turn.closed_steps.clear()
     turn.status = status
