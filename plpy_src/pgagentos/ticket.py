@@ -104,8 +104,11 @@ def _signature(key: bytes, key_id: str, body: str) -> str:
 def _claims(body: str, key_id: str) -> Claims:
     """Read claims whose signature is right: what is wrong here is the signer's mistake."""
 
-    def refuse(what: str = "a number that is none") -> NoReturn:
+    def refuse(what: str) -> NoReturn:
         raise BadTicket(f"its claims hold {what}", key_id)
+
+    def refuse_constant(constant: str) -> NoReturn:
+        refuse(f"{constant}, which is no number")
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
@@ -114,7 +117,7 @@ def _claims(body: str, key_id: str) -> Claims:
     try:
         # binascii skips characters that it does not know; the pattern lets none through.
         text = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
-        found = json.loads(text, object_pairs_hook=once, parse_constant=refuse)
+        found = json.loads(text, object_pairs_hook=once, parse_constant=refuse_constant)
     except (ValueError, RecursionError):
         raise BadTicket("its claims are not JSON", key_id) from None
     if not isinstance(found, dict) or set(found) != set(Claims._fields):

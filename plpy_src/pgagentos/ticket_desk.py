@@ -32,7 +32,10 @@ def begin(database: Database, identities: Identities, ticket: str | None) -> str
         # Nobody acts yet, and nobody may see whether the tenant is active.
         with identities.acting(claims.tenant, claims.principal):
             if not tickets.is_active(database, claims.tenant, claims.principal):
-                raise BadTicket("its tenant or its principal is not there or not active")
+                raise BadTicket(
+                    "its tenant or its principal is not there or not active",
+                    (ticket or "").partition(".")[0],
+                )
     except BadTicket as refused:
         database.log(audit.line("ticket_refused", reason=str(refused), key_id=refused.key_id))
         raise TicketError(
