@@ -208,9 +208,9 @@ def loopback(port: int, **fields: Any) -> Endpoint:
     return allowing(("http", "127.0.0.1", port, True), **fields)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def vault(secret_cluster: Cluster) -> Iterator[Database]:
-    """A fresh database for this test alone, in a server with a master key that logs all it can."""
+    """A fresh database of one module, in a server with a master key that logs all it can."""
     with secret_cluster.database(f"http_{next(_numbers)}") as made:
         yield made
 

@@ -68,11 +68,12 @@ def _any_spelling(character: str) -> str:
             f"%{b // 16:x}{b % 16:x}" for b in character.encode("utf-8", "replace")
         )
         units = character.encode("utf-16-be", "replace")
-        escape = "".join(rf"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
+        # More than one backslash: JSON inside a string of JSON.
+        escape = "".join(rf"\\+u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
         ways += [rf"(?i:{hexadecimal})", rf"(?i:{escape})", rf"&#0*{number};"]
         ways += [rf"(?i:&#x0*{number:x};)"]
         if character in "/\"\\'":
-            ways.append(re.escape("\\" + character))
+            ways.append(r"\\+" + re.escape(character))
         named = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", " ": r"\+"}.get(character)
         if named is not None:
             ways.append(named)

@@ -107,6 +107,7 @@ def test_a_long_body_is_cut_and_says_so() -> None:
         SECRET,
         json.dumps(SECRET),
         json.dumps(SECRET, ensure_ascii=False),
+        json.dumps(json.dumps(json.dumps(SECRET))),
         json.dumps(SECRET).replace("/", "\\/").replace("<", "\\u003C"),
         quote(SECRET),
         quote(SECRET, safe="").lower().replace("%c3%a4", "%C3%A4"),
