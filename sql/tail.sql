@@ -5,7 +5,7 @@ declare
     v_schema text;
     v_object record;
 begin
-    foreach v_schema in array array['aos_auth', 'aos_meta', 'aos_persona', 'aos_skills', 'aos_core', 'aos_agent'] loop
+    foreach v_schema in array array['aos_auth', 'aos_meta', 'aos_persona', 'aos_skills', 'aos_sandbox', 'aos_core', 'aos_agent'] loop
         for v_object in
             select format('%s %s', case p.prokind when 'p' then 'procedure' else 'function' end, p.oid::regprocedure) as named
               from pg_proc as p where p.pronamespace = v_schema::regnamespace and p.proname <> '_load'
