@@ -54,11 +54,12 @@ class Database(Protocol):
     def transaction_stamp(self) -> int:
         """A number that no other transaction of this session has."""
 
-    def as_role(self, role: str, *, restricted: bool = False) -> AbstractContextManager[None]:
+    def as_role(self, role: str | int, *, restricted: bool = False) -> AbstractContextManager[None]:
         """Give the statements of a block the rights of another role, and no way out of it.
 
         Args:
-            role: a plain role; whether this agent may have it was checked before.
+            role: name of a plain role; whether this agent may have it was checked before. Or its
+                identity, when this transaction has read it as a plain role's.
             restricted: also refuse what would outlive the block, for example temporary tables.
 
         Raises:

@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 from .budget import Budgets
 from .providers.base import Endpoint, Message, Tool, Usage
 
-#: What the tools of an agent without a database role of its own run as.
-AGENT_ROLE = "pgagentos_agent"
 #: Statuses that a turn never leaves.
 FINAL = frozenset({"completed", "failed", "cancelled"})
 
@@ -74,7 +72,8 @@ class TurnContext(NamedTuple):
 
     Args:
         principal_id: who talks with the agent, where it is known.
-        db_role: the database role that the agent's tools run as.
+        tool_role: the database role that the agent's tools run as.
+        tool_role_id: its identity; None when there is none such, or it sees past row security.
         skills: by name.
         tools: those of them that the model is offered.
         open_calls: the calls that waited when the turn was read.
@@ -86,7 +85,8 @@ class TurnContext(NamedTuple):
     conversation_id: str
     agent_id: str
     principal_id: str | None
-    db_role: str
+    tool_role: str
+    tool_role_id: int | None
     runner: str
     max_model_calls: int
     max_turn_tokens: int | None

@@ -14,7 +14,6 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from ..database import DatabaseError, Row
-from ..errors import InvalidInput
 from ..net.wait import Interrupted
 from ..store import identities
 from .backend_user import BackendUser
@@ -77,7 +76,6 @@ class PlpyDatabase:
         self._plpy = plpy
         #: prepared statements by role and text: a plan may hold what one role is allowed to do
         self._plans: dict[tuple[int, str], Any] = {}
-        self._role_ids: dict[str, int] = {}
         self._user = BackendUser()
         self.interrupts = BackendInterrupts(plpy)
 
@@ -104,26 +102,11 @@ class PlpyDatabase:
         return self._user.transaction_stamp()
 
     @contextmanager
-    def as_role(self, role: str, *, restricted: bool = False) -> Iterator[None]:
+    def as_role(self, role: str | int, *, restricted: bool = False) -> Iterator[None]:
         """See :meth:`pgagentos.database.Database.as_role`."""
-        role_id = self._role_ids.get(role) or identities.role_id(self, role)
-        if role_id is not None:
-            self._role_ids[role] = role_id
-            with self._user.acting_as(role_id, restricted=restricted):
-                if self._is_plain(role):
-                    yield
-                    return
-            self._role_ids.pop(role)  # it may have been dropped and made anew
-        raise InvalidInput(
-            f"the role {role} does not exist, or sees past row security",
-            hint="An agent's role is a plain one; see aos_auth.register_agent_role.",
-        )
-
-    def _is_plain(self, role: str) -> bool:
-        try:
-            return identities.is_plain(self, role)
-        except DatabaseError:  # there is no role of this identity any more
-            return False
+        role_id = role if isinstance(role, int) else identities.plain_role_id(self, role)
+        with self._user.acting_as(role_id, restricted=restricted):
+            yield
 
     def log(self, text: str) -> None:
         """See :meth:`pgagentos.database.Database.log`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..database import Database
+from ..errors import InvalidInput
 
 
 def of_session(database: Database) -> tuple[str | None, str | None, bool, str]:
@@ -17,31 +18,30 @@ def of_session(database: Database) -> tuple[str | None, str | None, bool, str]:
     return row["tenant_id"], row["principal_id"], False, "db_role"
 
 
-def role_id(database: Database, role: str) -> int | None:
-    """The identity of a database role; None when there is none."""
-    found = database.rows(
-        "select pg_catalog.to_regrole(pg_catalog.quote_ident($1::text))::oid::bigint as role_id",
-        role,
-    )[0]["role_id"]
-    return None if found is None else int(found)
-
-
-def is_plain(database: Database, role: str) -> bool:
-    """Whether the current user is this role, and one that may run tools.
-
-    It is asked each time: a role may be made mighty at any moment. Functions of the server answer,
-    since the view pg_roles would cost as much as the tool.
-    """
-    # A superuser is a member of every role.
-    return bool(
-        database.rows(
-            "select current_user operator(pg_catalog.=) $1::name"
-            " and not pg_catalog.pg_has_role(current_user, 'pgagentos_kernel', 'member')"
-            " and pg_catalog.row_security_active('aos_auth.tenant'::pg_catalog.regclass)"
-            " as is_plain",
-            role,
-        )[0]["is_plain"]
+def no_plain_role(role: str) -> InvalidInput:
+    """The error of a role that may not run tools."""
+    return InvalidInput(
+        f"the role {role} does not exist, or sees past row security",
+        hint="An agent's role is a plain one; see aos_auth.register_agent_role.",
     )
+
+
+def plain_role_id(database: Database, role: str) -> int:
+    """The identity of a database role that may run tools.
+
+    It is looked up each time: a role may be made mighty, or dropped, at any moment.
+
+    Raises:
+        InvalidInput: there is no such role, or it sees past row security.
+    """
+    found = database.rows(
+        "select r.oid::bigint as role_id from pg_catalog.pg_roles as r"
+        " where r.rolname = $1::name and not r.rolsuper and not r.rolbypassrls",
+        role,
+    )
+    if not found:
+        raise no_plain_role(role)
+    return int(found[0]["role_id"])
 
 
 def is_active(database: Database, tenant_id: str) -> bool:

@@ -6,6 +6,7 @@ import json
 
 from ..database import Database, DatabaseError
 from ..turn import Turn
+from .identities import no_plain_role
 
 #: What calls a function, by its name and the arguments given. A text, never an answer: whether the
 #: function may be executed is checked by the server at each execution.
@@ -25,7 +26,9 @@ def call_function(database: Database, turn: Turn, function_name: str, arguments:
         DatabaseError: the function, or the conversion of an argument, failed.
     """
     key = (function_name, tuple(sorted(json.loads(arguments))))
-    role = turn.context.db_role
+    role = turn.context.tool_role_id
+    if role is None:
+        raise no_plain_role(turn.context.tool_role)
     invocation = _invocations.get(key)
     if invocation is None:
         with database.as_role(role):  # who may not use the schema does not find the function

@@ -12,7 +12,7 @@ from ..database import Database
 from ..in_flight import InFlight
 from ..providers.base import Message, Tool
 from ..providers.wire import dumps
-from ..turn import AGENT_ROLE, Model, OpenCall, Skill, Turn, TurnContext
+from ..turn import Model, OpenCall, Skill, Turn, TurnContext
 from . import budgets
 from .registry import api_key, endpoint_of
 
@@ -73,8 +73,8 @@ def load(
     """
     slots = in_flight.read()
     row = database.rows(
-        "select c.run_id, c.tenant_id, c.conversation_id, c.agent_id, c.principal_id, c.db_role,"
-        " c.runner, c.status, c.model_calls,"
+        "select c.run_id, c.tenant_id, c.conversation_id, c.agent_id, c.principal_id, c.tool_role,"
+        " c.tool_role_id::bigint, c.runner, c.status, c.model_calls,"
         " c.used_tokens, c.max_model_calls, c.max_turn_tokens, c.system_prompt,"
         " c.params::text as params, c.models, c.skills, c.steps, c.messages, c.vendors,"
         " c.budgets"
@@ -99,7 +99,8 @@ def load(
         conversation_id=row["conversation_id"],
         agent_id=row["agent_id"],
         principal_id=row["principal_id"],
-        db_role=row["db_role"] or AGENT_ROLE,
+        tool_role=row["tool_role"],
+        tool_role_id=row["tool_role_id"],
         runner=row["runner"],
         max_model_calls=row["max_model_calls"],
         max_turn_tokens=row["max_turn_tokens"],
