@@ -22,6 +22,9 @@ insert into public.orders values
     (1005, 'Noor Haddad', 'shipped', 250.00, 'DHL', 'JD014600017', '2026-11-20')
 on conflict do nothing;
 
+-- The agent never has your rights, only those of its own database role.
+grant select on public.orders to pgagentos_agent;
+
 -- The tools: a function's signature becomes the JSON Schema, its comment what the model reads.
 create or replace function public.order_status(order_id integer) returns json
     language sql stable
