@@ -18,7 +18,9 @@ create table aos_skills.http_endpoint (
     constraint http_endpoint_method_is_known check (method in ('GET', 'POST', 'PUT', 'PATCH', 'DELETE')),
     constraint http_endpoint_has_both_method_and_url check ((method is null) = (url_template is null)),
     -- Places stand in path and query only: what is before them is fixed.
-    constraint http_endpoint_url_has_a_fixed_host check (url_template ~ '^https?://[^/?#{}@\s\\]+([/?][^#\s\\]*)?$' and url_template !~* '\{secret:'),
+    constraint http_endpoint_url_has_a_fixed_host check (
+        url_template ~ '^https?://(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+)(:[1-9]\d{0,4})?([/?].*)?$'
+        and url_template !~ '[^!-~]|[#\\]' and url_template !~* '\{secret:'),
     constraint http_endpoint_headers_are_an_object check (jsonb_typeof(headers) = 'object'),
     constraint http_endpoint_body_needs_a_method_that_has_one check (body_template is null or method in ('POST', 'PUT', 'PATCH')),
     constraint http_endpoint_timeout_is_between_0_and_300_seconds check (timeout_seconds > 0 and timeout_seconds <= 300),

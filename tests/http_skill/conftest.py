@@ -21,10 +21,11 @@ from kernel.scene import Scene, make_scene
 from pgagentos.errors import Refused
 from pgagentos.net import resolver
 from pgagentos.net.client import Client
+from pgagentos.net.judged_clients import Clients, make_clients
 from pgagentos.net.public_address import judge_public
 from pgagentos.net.resolver import Address
 from pgagentos.net.wait import Interrupts, NoInterrupts, Steps, run
-from pgagentos.skills.http_skill import Call, Clients, make_clients
+from pgagentos.skills.http_skill import Call
 from pgagentos.store.http import AllowedHost, Endpoint
 from servers import FaultServer, start_fault_server
 from servers.play_server import Play, PlayServer, start_play_server

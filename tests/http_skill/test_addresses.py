@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pgagentos.skills.http_skill import NOT_ALLOWED, UNREACHABLE, make_clients
+from pgagentos.net.judged_clients import make_clients
+from pgagentos.skills.http_skill import NOT_ALLOWED, UNREACHABLE
 from servers import FaultServer
 from servers.play_server import Answer, Play, PlayServer
 from unit.net import address_vectors as vectors

@@ -10,6 +10,7 @@ from uuid import UUID
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from cluster import Database
 from house import House, name
@@ -330,6 +331,11 @@ def test_registering_again_renews_the_skill(house: House) -> None:
         ({"url": "https://a.example:{id}/"}, "23514", "fixed_host"),
         ({"url": "https://user@a.example/{id}"}, "23514", "fixed_host"),
         ({"url": "https://a.example/{id}#x"}, "23514", "fixed_host"),
+        ({"url": "https://b\u00fccher.example/{id}"}, "23514", "fixed_host"),
+        ({"url": "https://a%2eexample/{id}"}, "23514", "fixed_host"),
+        ({"url": "https://a.example/\u00e4/{id}"}, "23514", "fixed_host"),
+        ({"url": "https://a.example/{id} "}, "23514", "fixed_host"),
+        ({"url": "https://a.example:0/{id}"}, "23514", "fixed_host"),
         ({"url": "https://a.example\\{id}"}, "23514", "fixed_host"),
         ({"url": "https://a.example/{id}?k={secret:key}"}, "23514", "fixed_host"),
         ({"body": {}}, "23514", "http_endpoint_body_needs_a_method_that_has_one"),
@@ -424,3 +430,47 @@ def test_the_settings_are_the_limits_and_an_endpoint_may_have_its_own(house: Hou
         house.rows("delete from aos_meta.setting where name like 'http%%'")
         bare = house.one("select aos_skills._http_call(%s, %s)", HTTP_REQUEST, tenant)
         assert [bare[limit] for limit in limits] == [20, 262144, 1048576, 50000]
+
+
+@pytest.mark.parametrize(
+    ("setting", "good", "bad"),
+    [
+        ("timeout_seconds", (1, 99, 300), (0, 301, -1, 1.5, "20", None, [])),
+        ("max_request_bytes", (1, 99999999), (0, 100000000, -1, "1", None)),
+        ("max_response_bytes", (1, 99999999), (0, 100000000, -1, "1", None)),
+        ("max_body_characters", (1, 99999), (0, 100000, None)),
+        ("max_redirects", (0, 10), (11, -1, None)),
+    ],
+)
+def test_a_limit_that_no_call_could_use_is_refused(
+    house: House, setting: str, good: tuple[Any, ...], bad: tuple[Any, ...]
+) -> None:
+    statement = "update aos_meta.setting set value = %s where name = %s"
+    for value in good:
+        with house.connection.transaction(force_rollback=True):
+            house.rows(statement, Jsonb(value), f"http_{setting}")
+    for value in bad:
+        with pytest.raises(psycopg.errors.CheckViolation):
+            house.rows(statement, Jsonb(value), f"http_{setting}")
+
+
+@pytest.mark.parametrize("access", ["developer", "user", "secret_manager", "auditor"])
+def test_nobody_below_an_operator_says_where_models_are_called(
+    house: House, login: Callable[..., House], access: str
+) -> None:
+    """A provider's address is judged by nothing: an operator may name any, and nobody else one."""
+    person = login(access, house.tenant())
+    for statement in (
+        "update aos_meta.provider set base_url = 'http://169.254.169.254'",
+        "insert into aos_meta.provider (provider, driver, base_url)"
+        " values ('evil', 'openai_chat', 'http://169.254.169.254')",
+        "delete from aos_meta.provider",
+    ):
+        with person.refused("42501", "permission denied"):
+            person.rows(statement)
+    operator = login("operator")
+    operator.rows(
+        "insert into aos_meta.provider (provider, driver, base_url)"
+        " values (%s, 'openai_chat', 'http://127.0.0.1:1234')",
+        name("provider"),
+    )

@@ -26,15 +26,15 @@ SECRET = "sk-0123456789abcdef"
 def test_a_request_that_is_too_long_is_not_sent(
     caller: Caller, play: Play, play_server: PlayServer
 ) -> None:
-    skill = loopback(play_server.port, max_request_bytes=10)
-    url = f"{play.url}/x"
-    assert caller(skill, url=url, method="POST", body="x" * 11) == (
-        "failed",
-        "The request has more than 10 bytes.",
-    )
+    """Headers count, too."""
+    skill = loopback(play_server.port, max_request_bytes=30)
+    given = {"url": f"{play.url}/x", "method": "POST", "headers": {"content-type": "text/a"}}
+    too_long = ("failed", "The request has more than 30 bytes.")
+    assert caller(skill, **given, body="x" * 13) == too_long
+    assert caller(skill, url=f"{play.url}/x", headers={"a": "x" * 30}) == too_long
     assert play.requests() == []
     play.add(Answer("ok"))
-    assert caller(skill, url=url, method="POST", body="x" * 10)[0] == "completed"
+    assert caller(skill, **given, body="x" * 12)[0] == "completed"
 
 
 @pytest.mark.parametrize(

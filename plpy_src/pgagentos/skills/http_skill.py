@@ -12,15 +12,13 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
 
 from .. import audit
 from ..database import Database, DatabaseError
 from ..errors import InstallationError, InvalidInput, ProviderError, Refused
-from ..net.client import Client
+from ..net.judged_clients import Clients, make_clients
 from ..net.message import HttpRequest, HttpResponse, Limits
 from ..net.plain_url import PlainUrl, parse_plain
-from ..net.public_address import judge_private, judge_public
 from ..net.wait import Steps
 from ..store import http
 from ..store.http import AllowedHost, Endpoint
@@ -28,8 +26,7 @@ from ..store.secrets import secret_for_http
 from .http_request import Draft, draft
 from .http_response import text_for_model
 
-if TYPE_CHECKING:
-    import ssl
+__all__ = ["Call", "Clients", "call", "make_clients"]
 
 CONNECT_SECONDS = 10.0
 
@@ -42,33 +39,6 @@ _SECRET = re.compile(r"\{secret:([^{}]+)\}")
 _REDIRECTS = (301, 302, 303, 307, 308)
 #: All that is sent to another host than the one that the skill was made for.
 _HARMLESS = frozenset({"accept", "accept-language", "content-type", "user-agent"})
-
-
-class Clients(NamedTuple):
-    """The ways out.
-
-    Neither keeps a connection: each serves the one call that it was judged for, and a request that
-    may have been acted on is never sent again over a new one.
-
-    Args:
-        public: connects to public addresses only.
-        private: also to those of the organisation's own network.
-    """
-
-    public: Client
-    private: Client
-
-
-def make_clients(tls_context: ssl.SSLContext | None = None) -> Clients:
-    """The clients of a session.
-
-    Args:
-        tls_context: trust for https; None uses the system's authorities.
-    """
-    return Clients(
-        Client(judge=judge_public, tls_context=tls_context, max_idle=0),
-        Client(judge=judge_private, tls_context=tls_context, max_idle=0),
-    )
 
 
 def call(
@@ -147,7 +117,8 @@ class Call:
             Refused: there is no answer to show.
         """
         endpoint = self._endpoint
-        if len(made.body) > endpoint.max_request_bytes:
+        headers_bytes = sum(len(name) + len(value) for name, value in made.headers.items())
+        if headers_bytes + len(made.body) > endpoint.max_request_bytes:
             raise Refused(f"The request has more than {endpoint.max_request_bytes} bytes.")
         row = self._allowed(made.url)
         made = made._replace(headers=self._with_secrets(made.headers, made.url.origin.host))
