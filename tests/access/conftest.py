@@ -1,4 +1,4 @@
-"""A server with a master key, two tenants that know nothing of each other, and logins of all kinds."""
+"""A server with a master key, tenants that know nothing of each other, logins of all kinds."""
 
 from __future__ import annotations
 
@@ -23,15 +23,21 @@ KEY_ID = "main"
 
 
 @pytest.fixture(scope="session")
-def cluster(staged: dict[str, str]) -> Iterator[Cluster]:
-    """The server of these tests: tickets need a master key, which other tests do without."""
+def key_file() -> Iterator[Path]:
+    """The master key file of :func:`cluster`."""
     with tempfile.TemporaryDirectory(prefix="pgagentos-key-") as directory:
         Path(directory).chmod(0o755)
-        key_file = Path(directory) / "keys" / "master.key"
-        make_master_key(key_file)
-        with start_local(staged, {"PGAGENTOS_MASTER_KEY_FILE": str(key_file)}) as started:
-            started.create_template()
-            yield started
+        file = Path(directory) / "keys" / "master.key"
+        make_master_key(file)
+        yield file
+
+
+@pytest.fixture(scope="session")
+def cluster(staged: dict[str, str], key_file: Path) -> Iterator[Cluster]:
+    """The server of these tests: tickets need a master key, which other tests do without."""
+    with start_local(staged, {"PGAGENTOS_MASTER_KEY_FILE": str(key_file)}) as started:
+        started.create_template()
+        yield started
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Tickets through pgbouncer in transaction mode: clients share a server session, never an identity."""
+"""Tickets through pgbouncer, by transaction: clients share a session, never an identity."""
 
 from __future__ import annotations
 
@@ -111,7 +111,8 @@ def test_nothing_leaks_into_the_next_transaction_however_one_ends(
     clients: Clients, end: str
 ) -> None:
     mine, other, nobody = clients
-    assert mine.tenant is not None and other.tenant is not None
+    assert mine.tenant is not None
+    assert other.tenant is not None
     mine.begin()
     backend = mine.backend()
     assert mine.seen() == mine.expected
