@@ -49,6 +49,7 @@ select aos_auth._grant_tools('pgagentos_agent');
 -- statements find rows by keys, for which one plan is as good as another: without this, a session would plan them anew
 -- in each of its first five turns, at twice the cost of the turn itself.
 alter function aos_agent._ask(text, text, uuid) reset search_path;
+alter function aos_agent._ask(text, text, uuid) set plan_cache_mode = force_generic_plan;
 alter function aos_agent._start_turn(uuid, text, text) reset search_path;
 alter function aos_agent._start_turn(uuid, text, text) set plan_cache_mode = force_generic_plan;
 alter function aos_agent._read_turn(uuid) reset search_path;

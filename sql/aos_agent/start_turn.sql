@@ -115,15 +115,6 @@ return aos_agent._start_turn(conversation_id);
 comment on function aos_agent.start_turn(uuid) is
     'Starts a turn on the messages that no turn has answered yet. Returns turn_id, for run_turn.';
 
-create function aos_agent._ask(agent_name text, content text, conversation_id uuid) returns uuid
-    language plpgsql set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return aos_agent._start_turn(coalesce(conversation_id, aos_agent.open_conversation(agent_name)), content, agent_name);
-end
-$$;
-comment on function aos_agent._ask(text, text, uuid) is 'Starts a turn on one new message, in a new conversation when none is given. Returns turn_id.';
-
 create function aos_agent.run_turn(turn_id uuid, nowait boolean default false) returns jsonb
     language plpython3u volatile security definer set search_path = pg_catalog, pg_temp
 as $$

@@ -69,6 +69,18 @@ end
 $$;
 comment on function aos_agent._read_turn(uuid) is 'The context of a turn, by a plan that is made once a session (see sql/tail.sql).';
 
+create function aos_agent._ask(agent_name text, content text, conversation_id uuid) returns setof aos_agent.turn_context
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_run_id uuid := aos_agent._start_turn(coalesce(_ask.conversation_id, aos_agent.open_conversation(_ask.agent_name)), _ask.content, _ask.agent_name);
+begin
+    return query select c.* from aos_agent.turn_context as c where c.run_id = v_run_id;
+end
+$$;
+comment on function aos_agent._ask(text, text, uuid) is
+    'Starts a turn on one new message, in a new conversation when none is given, and returns its context.';
+
 create function aos_agent._lock_turn(turn_id uuid, nowait boolean default false) returns aos_core.run
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$

@@ -66,8 +66,8 @@ def ask(session: Session, agent_name: str, content: str, conversation: str | Non
     if not content:
         raise InvalidInput("the message is empty", hint="Pass the user's words as content.")
     database = session.database
-    run_id = turns.open_turn(database, agent_name, content, conversation)
-    turn = turns.load(database, session.in_flight, run_id, is_uncommitted=True)
+    turn = turns.open_turn(database, session.in_flight, agent_name, content, conversation)
+    run_id = turn.context.run_id
     _advance(session, turn)
     if turn.status != "completed":
         failure = turn.failure or {}

@@ -116,13 +116,10 @@ class Tools:
         )
 
     def _run_function(self, turn: Turn, skill: Skill, arguments: str) -> tuple[str, str]:
-        """A SQL function in a savepoint of its own, with the rights of the agent's role."""
+        """A SQL function with the rights of the agent's role: one statement, undone if it fails."""
         try:
-            with self._database.savepoint():
-                result = skills.call_function(
-                    self._database, turn, str(skill.function_name), arguments
-                )
-                return "completed", content_of(result)
+            result = skills.call_function(self._database, turn, str(skill.function_name), arguments)
+            return "completed", content_of(result)
         except DatabaseError as error:
             if error.sqlstate[:2] == "40":  # the whole transaction has to start again
                 raise

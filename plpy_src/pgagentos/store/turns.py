@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from ..budget import Budgets
-from ..database import Database
+from ..database import Database, Row
 from ..in_flight import InFlight
 from ..providers.base import Message, Tool
 from ..providers.wire import dumps
@@ -18,21 +18,6 @@ from .registry import api_key, endpoint_of
 
 #: Seconds that one request to a model may take, where the provider's options do not say otherwise.
 TIMEOUT_SECONDS = 600.0
-
-
-def open_turn(database: Database, agent_name: str, content: str, conversation: str | None) -> str:
-    """Start a turn on one new message, in a new conversation when none is given.
-
-    Returns:
-        the turn's id.
-    """
-    rows = database.rows(
-        "select aos_agent._ask($1::text, $2::text, $3::uuid) as run_id",
-        agent_name,
-        content,
-        conversation,
-    )
-    return str(rows[0]["run_id"])
 
 
 def lock(database: Database, run_id: str, nowait: bool) -> str:
@@ -63,24 +48,55 @@ def state(database: Database, run_id: str) -> str:
     return str(rows[0]["state"])
 
 
-def load(
-    database: Database, in_flight: InFlight, run_id: str, *, is_uncommitted: bool = False
+#: Columns of the view ``aos_agent.turn_context``.
+_CONTEXT = (
+    "select c.run_id, c.tenant_id, c.conversation_id, c.agent_id, c.principal_id, c.tool_role,"
+    " c.tool_role_id::bigint, c.runner, c.status, c.model_calls,"
+    " c.used_tokens, c.max_model_calls, c.max_turn_tokens, c.system_prompt,"
+    " c.params::text as params, c.models, c.skills, c.steps, c.messages, c.vendors,"
+    " c.budgets"
+)
+
+
+def open_turn(
+    database: Database,
+    in_flight: InFlight,
+    agent_name: str,
+    content: str,
+    conversation: str | None,
 ) -> Turn:
-    """Read everything that a turn needs to go on.
+    """Start a turn on one new message, in a new conversation when none is given, and read it."""
+    slots = in_flight.read()
+    rows = database.rows(
+        _CONTEXT + " from aos_agent._ask($1::text, $2::text, $3::uuid) as c",
+        agent_name,
+        content,
+        conversation,
+    )
+    return _turn(database, in_flight, slots, rows[0], is_uncommitted=True)
+
+
+def load(database: Database, in_flight: InFlight, run_id: str) -> Turn:
+    """Read everything that a turn needs to go on."""
+    slots = in_flight.read()
+    rows = database.rows(_CONTEXT + " from aos_agent._read_turn($1::uuid) as c", run_id)
+    return _turn(database, in_flight, slots, rows[0], is_uncommitted=False)
+
+
+def _turn(
+    database: Database,
+    in_flight: InFlight,
+    slots: bytes | None,
+    row: Row,
+    *,
+    is_uncommitted: bool,
+) -> Turn:
+    """A turn out of its context.
 
     Args:
+        slots: of *in_flight*, read before the context was.
         is_uncommitted: this transaction has started it.
     """
-    slots = in_flight.read()
-    row = database.rows(
-        "select c.run_id, c.tenant_id, c.conversation_id, c.agent_id, c.principal_id, c.tool_role,"
-        " c.tool_role_id::bigint, c.runner, c.status, c.model_calls,"
-        " c.used_tokens, c.max_model_calls, c.max_turn_tokens, c.system_prompt,"
-        " c.params::text as params, c.models, c.skills, c.steps, c.messages, c.vendors,"
-        " c.budgets"
-        " from aos_agent._read_turn($1::uuid) as c",
-        run_id,
-    )[0]
     steps = json.loads(row["steps"]) if row["steps"] else []
     skills = {
         s["name"]: Skill(
@@ -133,7 +149,9 @@ def load(
         call_ids={s["call_id"] for s in steps if s["call_id"] is not None},
         budgets=None
         if row["budgets"] is None
-        else Budgets(in_flight, partial(budgets.use, database, run_id), row["budgets"], slots),
+        else Budgets(
+            in_flight, partial(budgets.use, database, row["run_id"]), row["budgets"], slots
+        ),
     )
 
 
