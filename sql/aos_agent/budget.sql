@@ -75,8 +75,10 @@ create policy tenant on aos_agent.usage
 
 create view aos_agent.budget_left as
     select b.budget_id, b.tenant_id, b.agent_id, a.name as agent_name, b.conversation_id, b.period, b.set_by_operator,
-           b.max_tokens, u.tokens as used_tokens, greatest(b.max_tokens - coalesce(u.tokens, 0), 0) as tokens_left,
-           b.max_cost, u.cost as used_cost, greatest(b.max_cost - coalesce(u.cost, 0), 0) as cost_left,
+           b.max_tokens, u.tokens as used_tokens,
+           case when b.max_tokens is not null then greatest(b.max_tokens - coalesce(u.tokens, 0), 0) end as tokens_left,
+           b.max_cost, u.cost as used_cost,
+           case when b.max_cost is not null then greatest(b.max_cost - coalesce(u.cost, 0), 0) end as cost_left,
            p.first_day::timestamp at time zone 'UTC' as starts_at,
            (p.first_day + case b.period when 'day' then interval '1 day' when 'month' then interval '1 month' end) at time zone 'UTC' as resets_at
       from aos_agent.budget as b

@@ -242,6 +242,13 @@ def test_budget_left_says_what_is_left(scene: Scene) -> None:
     )
 
 
+def test_budget_left_says_nothing_about_what_is_not_limited(scene: Scene) -> None:
+    budget(scene, "day", max_tokens=100)
+    assert (left(scene)["max_cost"], left(scene)["cost_left"]) == (None, None)
+    assert budget(scene, "day", max_cost=1) == left(scene)["budget_id"]
+    assert (left(scene)["max_tokens"], left(scene)["tokens_left"]) == (None, None)
+
+
 def test_budget_left_never_goes_below_zero(scene: Scene) -> None:
     budget(scene, "day", max_tokens=1)
     scene.says(says("one"))

@@ -123,6 +123,9 @@ def fill(house: House) -> None:
     house.tool(waiting, asking, {"to": "all"}, call_id="c2")
     house.insert("aos_core.cancel_request", run_id=turn, tenant_id=tenant)
     house.say(conversation, "for the next turn")
+    # the first budget counts what was used before; its copy must not count it again
+    house.rows("update aos_core.run set input_tokens = 10, output_tokens = 5, cost = 0.1")
+    house.insert("aos_agent.budget", tenant_id=tenant, period="month", max_tokens=1000)
 
 
 def contents(database: Database) -> dict[str, list[Any]]:

@@ -261,6 +261,18 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "message_belongs_to_a_turn": ("message", {"message_id": NEW, "run_id": NEW}),
     "message_is_not_empty": ("message", {"content": ""}),
+    "budget_pkey": ("budget", {}),
+    "budget_is_the_only_one_of_its_scope": ("budget", {"budget_id": NEW}),
+    "budget_belongs_to_a_tenant": ("budget", {"budget_id": NEW, "tenant_id": NEW}),
+    "budget_names_an_agent": ("budget", {"budget_id": NEW, "agent_id": NEW}),
+    "budget_names_a_conversation": ("budget", {"budget_id": NEW, "conversation_id": NEW}),
+    "budget_has_one_scope": ("budget", {"agent_id": NEW, "conversation_id": NEW}),
+    "budget_period_is_known": ("budget", {"period": "year"}),
+    "only_conversations_have_a_budget_in_total": ("budget", {"period": "total"}),
+    "budget_limits_something": ("budget", {"max_tokens": None}),
+    "budget_is_not_negative": ("budget", {"max_tokens": -1}),
+    "usage_pkey": ("usage", {}),
+    "usage_belongs_to_a_tenant": ("usage", {"usage_id": NEW, "tenant_id": NEW}),
 }
 
 #: row -> (its table, how to find it among the rows of tenant %(t)s)
@@ -295,6 +307,8 @@ ROWS = {
     "agent_skill": ("aos_agent.agent_skill", "tenant_id = %(t)s"),
     "conversation": ("aos_agent.conversation", "tenant_id = %(t)s"),
     "message": ("aos_agent.message", "tenant_id = %(t)s"),
+    "budget": ("aos_agent.budget", "tenant_id = %(t)s"),
+    "usage": ("aos_agent.usage", "tenant_id = %(t)s"),
 }
 
 
@@ -322,9 +336,7 @@ def tenant(database: Database) -> UUID:
                 key_id="k1",
             )
         house.insert("aos_meta.secret_grant", tenant_id=tenant, secret_id=secret)
-        house.insert(
-            "aos_skills.risk_policy", role_name="constrained", risk="high", approval="ask"
-        )
+        house.insert("aos_skills.risk_policy", role_name="constrained", risk="high", approval="ask")
         service = house.skill(implementation="http", tenant_id=tenant)
         house.rows(
             "insert into aos_skills.http_endpoint (skill_id, method, url_template)"
@@ -342,6 +354,15 @@ def tenant(database: Database) -> UUID:
         house.tool(turn, free)
         conversation = house.one("select conversation_id from aos_core.run where run_id = %s", turn)
         house.insert("aos_core.cancel_request", run_id=turn, tenant_id=tenant)
+        house.insert("aos_agent.budget", tenant_id=tenant, period="day", max_tokens=5)
+        house.insert(
+            "aos_agent.usage",
+            tenant_id=tenant,
+            agent_id=agent.agent_id,
+            day="2026-01-01",
+            tokens=1,
+            cost=0,
+        )
         house.insert(
             "aos_core.session_memory",
             tenant_id=tenant,
@@ -405,6 +426,8 @@ def test_every_constraint_is_among_the_cases(house: House) -> None:
         ("role_grant", "principal_id", "role_grant_names_a_principal"),
         ("agent_skill", "agent_id", "agent_skill_names_an_agent"),
         ("agent", "db_role", "agent_has_a_registered_db_role"),
+        ("budget", "agent_id", "budget_names_an_agent"),
+        ("budget", "conversation_id", "budget_names_a_conversation"),
     ],
 )
 def test_a_row_cannot_refer_to_another_tenants_row(
@@ -438,6 +461,7 @@ def test_a_row_cannot_refer_to_another_tenants_row(
         "run": {"run_id": NEW, "turn_no": 99},
         "step": {"step_id": NEW, "step_no": 99},
         "session_memory": {"memory_id": NEW},
+        "budget": {"budget_id": NEW},
     }.get(row, {})
     with pytest.raises(psycopg.errors.ForeignKeyViolation) as caught:
         store_copy(
