@@ -60,11 +60,15 @@ class Database(Protocol):
         Args:
             role: name of a plain role; whether this agent may have it was checked before. Or its
                 identity, when this transaction has read it as a plain role's.
-            restricted: also refuse what would outlive the block, for example temporary tables.
+            restricted: also refuse what would run later and with the rights of somebody else:
+                temporary tables, prepared statements, cursors WITH HOLD, deferred triggers.
 
         Raises:
             InvalidInput: there is no such role, or it sees past row security.
         """
+
+    def unrestricted(self) -> AbstractContextManager[None]:
+        """Let the kernel's own statements do what :meth:`as_role` refuses the tool below it."""
 
     def log(self, text: str) -> None:
         """Write one line into the server's log, where it outlives a rollback."""

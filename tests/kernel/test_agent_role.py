@@ -1,4 +1,4 @@
-"""A tool has the rights of its agent's database role, never the caller's, and no way out of them."""
+"""A tool has the rights of its agent's database role, never the caller's, and no way out."""
 
 from __future__ import annotations
 
@@ -213,6 +213,99 @@ def test_an_exception_handler_is_no_way_out(scene: Scene) -> None:
         " return current_user; end$$"
     )
     assert result_of(scene, "escape") == "pgagentos_agent"
+
+
+# --- nothing of a tool runs later, with the caller's rights ---------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("attempt", "refusal"),
+    [
+        ("create temporary table ledger (amount int)", "cannot create temporary table"),
+        ("execute 'prepare later as select 1'", "cannot execute PREPARE"),
+        ("execute 'listen later'", "cannot execute LISTEN"),
+        (
+            "execute 'declare later cursor with hold for select current_user'",
+            "cannot create a cursor WITH HOLD",
+        ),
+    ],
+)
+def test_a_tool_leaves_nothing_in_the_session(scene: Scene, attempt: str, refusal: str) -> None:
+    scene.skill(f"leave() returns void language plpgsql as $$begin {attempt}; end$$")
+    assert result_of(scene, "leave") == f"42501: {refusal} within security-restricted operation"
+
+
+@pytest.mark.parametrize("is_local", ["true", "false"])
+def test_a_setting_that_a_tool_changes_ends_with_the_tool(scene: Scene, is_local: str) -> None:
+    scene.skill(
+        "change() returns text language plpgsql as"
+        f" $$begin perform set_config('search_path', 'elsewhere', {is_local});"
+        f" perform set_config('my.tenant', 'somebody', {is_local});"
+        " return current_setting('search_path'); end$$"
+    )
+    with scene.connection.transaction():
+        scene.connection.execute("set local my.tenant = 'me'")
+        before = scene.value("show search_path")
+        assert result_of(scene, "change") == "elsewhere"
+        assert scene.value("show search_path") == before
+        assert scene.value("show my.tenant") == "me"
+    assert scene.value("show search_path") == before
+    assert scene.value("show my.tenant") == ""
+
+
+def test_a_trigger_of_somebody_elses_does_not_run_at_the_callers_commit(
+    scene: Scene, database: Database, login: str
+) -> None:
+    """A deferred trigger runs as whoever commits: PostgreSQL 18 is the first that remembers."""
+    schema = f"of_{login}"
+    scene.connection.execute(
+        f"create schema {schema} authorization {login};"
+        f"grant usage on schema {schema} to pgagentos_agent"
+    )
+    with database.connect(user=login, password="login") as developer:
+        developer.execute(
+            f"create table {schema}.bait (n int, ran_as text);"
+            f"grant insert on {schema}.bait to pgagentos_agent;"
+            f"create function {schema}.trap() returns trigger language plpgsql as"
+            f" $$begin execute 'alter role {login} superuser'; return null; end$$;"
+            f"create constraint trigger spring after insert on {schema}.bait"
+            f" deferrable initially deferred for each row execute function {schema}.trap()"
+        )
+    scene.skill(
+        f"bite() returns void language sql begin atomic insert into {schema}.bait values (1); end"
+    )
+    scene.skill(
+        "bite_now() returns void language plpgsql as $$begin"
+        f" set constraints {schema}.spring immediate; insert into {schema}.bait values (1); end$$"
+    )
+    assert result_of(scene, "bite") == (
+        "42501: cannot fire deferred trigger within security-restricted operation"
+    )
+    # In the tool it runs, as the agent's role.
+    assert result_of(scene, "bite_now").startswith("42501: ")
+    assert "deferred" not in scene.tool_results()[-1]
+    assert scene.value("select rolsuper from pg_roles where rolname = %s", login) is False
+
+
+def test_a_tool_writes_to_a_table_with_a_deferred_check_that_it_makes_immediate(
+    scene: Scene,
+) -> None:
+    scene.connection.execute(
+        "drop table if exists public.line, public.head;"
+        "create table public.head (id int primary key);"
+        "create table public.line (head int, constraint line_has_a_head foreign key (head)"
+        " references public.head deferrable initially deferred);"
+        "insert into public.head values (1);"
+        "grant insert on public.line to pgagentos_agent"
+    )
+    scene.skill(
+        "add_line(head int) returns text language plpgsql as $$begin"
+        " set constraints public.line_has_a_head immediate;"
+        " insert into public.line values (head); return 'added'; end$$"
+    )
+    assert result_of(scene, "add_line", {"head": 1}) == "added"
+    assert result_of(scene, "add_line", {"head": 2}).startswith("23503: ")
+    assert scene.rows("select head from public.line") == [{"head": 1}]
 
 
 # --- whatever happens, the session is the caller's again ------------------------------------------

@@ -28,6 +28,8 @@ class BackendUser:
             self._set = server.SetUserIdAndSecContext
             self._get = server.GetUserIdAndSecContext
             self._started = server.GetCurrentTransactionStartTimestamp
+            self._open_settings = server.NewGUCNestLevel
+            self._close_settings = server.AtEOXact_GUC
         except AttributeError:  # a server built with hidden symbols
             raise InstallationError(
                 "this PostgreSQL server does not export SetUserIdAndSecContext",
@@ -39,6 +41,10 @@ class BackendUser:
         self._get.restype = None
         self._started.argtypes = ()
         self._started.restype = ctypes.c_longlong
+        self._open_settings.argtypes = ()
+        self._open_settings.restype = ctypes.c_int
+        self._close_settings.argtypes = (ctypes.c_bool, ctypes.c_int)
+        self._close_settings.restype = None
         self._user, self._context = ctypes.c_uint(), ctypes.c_int()
         self._into = (ctypes.byref(self._user), ctypes.byref(self._context))
 
@@ -55,17 +61,34 @@ class BackendUser:
     def acting_as(self, role_id: int, *, restricted: bool) -> Iterator[None]:
         """Give all statements of the block the rights of another role.
 
+        What the block does to settings ends with it, as it does with a function that has a SET
+        clause: a search path that it leaves behind would lead the caller's statements astray.
+
         Args:
             role_id: of ``pg_authid``; the caller has made sure that it may be used.
-            restricted: refuse temporary tables, prepared statements, cursors WITH HOLD and other
-                things that would outlive the block (SECURITY_RESTRICTED_OPERATION).
+            restricted: refuse what would run later, with the rights of somebody else: temporary
+                tables, prepared statements, cursors WITH HOLD, deferred triggers
+                (SECURITY_RESTRICTED_OPERATION).
         """
         self._get(*self._into)
         user, context = self._user.value, self._context.value
         flags = context | _LOCAL_USERID_CHANGE | (_RESTRICTED_OPERATION if restricted else 0)
+        settings = self._open_settings()
         self._set(role_id, flags)
         try:
             yield
         finally:
             # An error inside has rolled its subtransaction back, to the user that it began with.
+            self._close_settings(False, settings)
+            self._set(user, context)
+
+    @contextmanager
+    def unrestricted(self) -> Iterator[None]:
+        """Let the kernel's own statements do again what a tool may not that called it."""
+        self._get(*self._into)
+        user, context = self._user.value, self._context.value
+        self._set(user, context & ~_RESTRICTED_OPERATION)
+        try:
+            yield
+        finally:
             self._set(user, context)

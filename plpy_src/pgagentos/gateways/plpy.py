@@ -108,6 +108,10 @@ class PlpyDatabase:
         with self._user.acting_as(role_id, restricted=restricted):
             yield
 
+    def unrestricted(self) -> AbstractContextManager[None]:
+        """See :meth:`pgagentos.database.Database.unrestricted`."""
+        return self._user.unrestricted()
+
     def log(self, text: str) -> None:
         """See :meth:`pgagentos.database.Database.log`."""
         self._plpy.log(text)

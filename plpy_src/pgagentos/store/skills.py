@@ -44,7 +44,7 @@ def call_function(database: Database, turn: Turn, function_name: str, arguments:
         )
         invocation = _invocations[key] = str(rows[0]["invocation"])
     try:
-        with database.as_role(role):
+        with database.as_role(role, restricted=True):
             rows = database.rows(
                 invocation,
                 arguments,
