@@ -89,9 +89,11 @@ create trigger own_preset before update on aos_skills.http_endpoint for each row
 create trigger replace_preset before insert on aos_skills.http_endpoint for each row execute function aos_meta._replace_preset('skill_id');
 
 create function aos_skills._http_call(skill_id uuid, tenant_id uuid) returns jsonb
-    language sql stable set search_path = pg_catalog, pg_temp
-begin atomic
-    select jsonb_build_object('skill_id', s.skill_id, 'name', s.name, 'skill_tenant_id', s.tenant_id,
+    language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Not in SQL: PL/pgSQL keeps the plan for the session.
+    return (select jsonb_build_object('skill_id', s.skill_id, 'name', s.name, 'skill_tenant_id', s.tenant_id,
                'method', e.method, 'url_template', e.url_template, 'headers', e.headers, 'body_template', e.body_template,
                'timeout_seconds', coalesce(e.timeout_seconds, (l.limits ->> 'http_timeout_seconds')::numeric, 20),
                'max_request_bytes', coalesce(l.limits -> 'http_max_request_bytes', '262144'),
@@ -107,8 +109,9 @@ begin atomic
       join aos_skills.http_endpoint as e on e.skill_id = s.skill_id
       cross join (select jsonb_object_agg(t.name, t.value) as limits from aos_meta.setting as t where t.name like 'http\_%') as l
      where s.skill_id = _http_call.skill_id and s.implementation = 'http'
-       and (s.tenant_id is null or s.tenant_id = _http_call.tenant_id);
-end;
+       and (s.tenant_id is null or s.tenant_id = _http_call.tenant_id));
+end
+$$;
 comment on function aos_skills._http_call(uuid, uuid) is
     'All that a call of an http skill for a tenant needs: the endpoint, the limits, the allow-list. Null when there is no such endpoint.';
 
