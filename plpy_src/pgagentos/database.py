@@ -51,8 +51,8 @@ class Database(Protocol):
     def savepoint(self) -> AbstractContextManager[Any]:
         """A savepoint: rolled back when the block raises, released otherwise."""
 
-    def transaction_stamp(self) -> int:
-        """A number that no other transaction of this session has."""
+    def transaction_stamp(self) -> tuple[int, int]:
+        """What no other transaction of this session has, nor another login in this one."""
 
     def as_role(self, role: str | int, *, restricted: bool = False) -> AbstractContextManager[None]:
         """Give the statements of a block the rights of another role, and no way out of it.

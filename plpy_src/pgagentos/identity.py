@@ -40,7 +40,7 @@ class Identities:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._turns: list[Identity] = []
-        self._stamp = 0
+        self._stamp = (0, 0)
         self._ticket: Identity | None = None
         self._session: Identity | None = None
 

@@ -570,3 +570,20 @@ def test_the_principal_of_a_turn_is_who_opened_its_conversation(
     scene.says(calls(tool_call("me")), says("done"))
     assert scene.ask("again", conversation) == "done"
     assert scene.tool_results()[-1] == principal
+
+
+def test_who_acts_changes_with_the_login_within_a_transaction(scene: Scene, login: str) -> None:
+    scene.connection.execute(
+        "insert into aos_auth.principal (tenant_id, db_role) values (%s, %s)",
+        (scene.tenant_id, login),
+    )
+    scene.value("select aos_auth.grant_access(%s, 'user')", login)
+    seen = "select count(distinct tenant_id) from aos_agent.agent"
+    with scene.connection.transaction():
+        assert scene.value("select aos_auth.tenant_id()") is None
+        assert scene.value(seen) > 1
+        scene.connection.execute(f"set local session authorization {login}")
+        assert scene.value("select aos_auth.tenant_id()::text") == scene.tenant_id
+        assert scene.value(seen) == 1
+        scene.connection.execute("set local session authorization default")
+        assert scene.value("select aos_auth.tenant_id()") is None

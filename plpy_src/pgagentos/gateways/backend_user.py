@@ -28,6 +28,7 @@ class BackendUser:
             self._set = server.SetUserIdAndSecContext
             self._get = server.GetUserIdAndSecContext
             self._started = server.GetCurrentTransactionStartTimestamp
+            self._login = server.GetSessionUserId
             self._open_settings = server.NewGUCNestLevel
             self._close_settings = server.AtEOXact_GUC
         except AttributeError:  # a server built with hidden symbols
@@ -41,6 +42,8 @@ class BackendUser:
         self._get.restype = None
         self._started.argtypes = ()
         self._started.restype = ctypes.c_longlong
+        self._login.argtypes = ()
+        self._login.restype = ctypes.c_uint
         self._open_settings.argtypes = ()
         self._open_settings.restype = ctypes.c_int
         self._close_settings.argtypes = (ctypes.c_bool, ctypes.c_int)
@@ -48,9 +51,9 @@ class BackendUser:
         self._user, self._context = ctypes.c_uint(), ctypes.c_int()
         self._into = (ctypes.byref(self._user), ctypes.byref(self._context))
 
-    def transaction_stamp(self) -> int:
-        """Start of the transaction in microseconds: no two transactions of a session share it."""
-        return int(self._started())
+    def transaction_stamp(self) -> tuple[int, int]:
+        """Start of the transaction in microseconds, and the login, which a superuser may change."""
+        return self._started(), self._login()
 
     def role_id(self) -> int:
         """The role whose rights hold now."""

@@ -97,7 +97,7 @@ class PlpyDatabase:
         subtransaction: AbstractContextManager[Any] = self._plpy.subtransaction()
         return subtransaction
 
-    def transaction_stamp(self) -> int:
+    def transaction_stamp(self) -> tuple[int, int]:
         """See :meth:`pgagentos.database.Database.transaction_stamp`."""
         return self._user.transaction_stamp()
 
