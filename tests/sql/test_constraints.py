@@ -21,6 +21,11 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "tenant_pkey": ("tenant", {}),
     "tenant_name_is_unique": ("tenant", {"tenant_id": NEW}),
     "tenant_name_is_not_empty": ("tenant", {"name": ""}),
+    "tenant_id_is_not_the_one_that_stands_for_all": ("tenant", {"tenant_id": str(UUID(int=0))}),
+    "tenant_keeps_conversations_for_some_time": (
+        "tenant",
+        {"tenant_id": NEW, "keep_conversations": "0 days"},
+    ),
     "role_pkey": ("role", {}),
     "role_name_is_not_empty": ("role", {"role_name": ""}),
     "principal_pkey": ("principal", {}),
