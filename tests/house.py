@@ -175,7 +175,7 @@ class House:
 
     def events(self, turn_id: UUID) -> list[str]:
         found = self.rows(
-            "select event_type from aos_core.event_log where run_id = %s order by event_id", turn_id
+            "select event_type from aos_core.event_log where run_id = %s order by event_no", turn_id
         )
         return [event for (event,) in found]
 

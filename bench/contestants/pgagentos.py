@@ -59,9 +59,11 @@ returning conversation_id::text
 # that are there.
 SOURCE = """
 create temporary table source on commit drop as
-select gen.g, r.run_id as old_run_id, aos_core.new_id() as run_id, r.many + gen.g as turn_no
+select gen.g, r.run_id as old_run_id, aos_core.new_id() as run_id, r.many + gen.g as turn_no,
+       r.event_no, r.event_hash
 from generate_series(1, %(turns)s) gen (g)
-join (select run_id, turn_no, count(*) over () as many
+join (select run_id, turn_no, count(*) over () as many, max(event_no) over () as event_no,
+             first_value(event_hash) over (order by turn_no desc) as event_hash
       from aos_core.run where conversation_id = %(thread)s) r
   on r.turn_no = (gen.g - 1) %% r.many + 1
 """
@@ -72,7 +74,17 @@ order by s.g, t.{order}
 """
 # Table, order of its rows in a turn, and which of their columns become something else.
 COPIES = (
-    ("aos_core.run", "turn_no", {"run_id": "s.run_id", "turn_no": "s.turn_no"}),
+    (
+        "aos_core.run",
+        "turn_no",
+        {
+            "run_id": "s.run_id",
+            "turn_no": "s.turn_no",
+            # all of them end the chain of events where the last turn that ran did
+            "event_no": "s.event_no",
+            "event_hash": "s.event_hash",
+        },
+    ),
     ("aos_agent.message", "message_no", {"message_id": "aos_core.new_id()", "run_id": "s.run_id"}),
     ("aos_core.step", "step_no", {"step_id": "aos_core.new_id()", "run_id": "s.run_id"}),
 )

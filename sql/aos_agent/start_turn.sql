@@ -28,6 +28,8 @@ declare
     v_agent record;
     v_last record;
     v_run_id uuid := aos_core.new_id();
+    v_actor text;
+    v_now timestamptz;
     v_version_id uuid;
     v_bytes bigint;
 begin
@@ -58,11 +60,11 @@ begin
             hint = 'Give the persona another model, or set is_active in aos_meta.llm_model_registry.';
     end if;
     -- A statement of its own: it sees what was committed while this one waited for the lock.
-    select r.run_id, r.turn_no, r.status,
+    select r.run_id, r.turn_no, r.status, coalesce(r.event_no, 0) + 1 as next_event_no, r.event_hash,
            exists (select from aos_agent.message as m where m.conversation_id = _start_turn.conversation_id and m.run_id is null) as has_messages
       into v_last
       from (select) as always
-      left join lateral (select r.run_id, r.turn_no, r.status from aos_core.run as r
+      left join lateral (select r.run_id, r.turn_no, r.status, r.event_no, r.event_hash from aos_core.run as r
                           where r.conversation_id = _start_turn.conversation_id order by r.turn_no desc limit 1) as r on true;
     if v_last.status not in ('completed', 'failed', 'cancelled') then
         raise exception using errcode = 'OS003',
@@ -76,9 +78,14 @@ begin
     if v_version_id is null then
         v_version_id := aos_persona._version_of(v_agent.persona);
     end if;
+    v_actor := aos_auth.actor();
+    v_now := clock_timestamp();
     with started as (
-        insert into aos_core.run (run_id, tenant_id, conversation_id, persona_version_id, turn_no, runner, status, transcript_bytes, waiting_reason)
-        select v_run_id, v_agent.tenant_id, _start_turn.conversation_id, v_version_id, coalesce(v_last.turn_no, 0) + 1,
+        insert into aos_core.run (run_id, tenant_id, conversation_id, persona_version_id, turn_no, event_no, event_hash, runner, status,
+            transcript_bytes, waiting_reason)
+        select v_run_id, v_agent.tenant_id, _start_turn.conversation_id, v_version_id, coalesce(v_last.turn_no, 0) + 1, v_last.next_event_no,
+               aos_core._event_hash(v_last.event_hash, v_last.next_event_no, v_now, _start_turn.conversation_id, v_agent.tenant_id, v_run_id,
+                   'turn_started', v_actor, null),
                w.runner, case w.runner when 'external' then 'awaiting_model' else 'queued' end, octet_length(coalesce(_start_turn.content, '')),
                case when w.runner = 'external' then case v_agent.runner
                    when 'external' then 'the agent is run by an outside worker'
@@ -86,14 +93,16 @@ begin
           from (select case when v_agent.runner <> 'auto' then v_agent.runner
                             when v_agent.needs_no_key or aos_meta._has_api_key(v_agent.provider, v_agent.tenant_id) then 'database'
                             else 'external' end as runner) as w
+        returning event_hash
     ),
     said as (
         insert into aos_agent.message (tenant_id, conversation_id, run_id, content)
         select v_agent.tenant_id, _start_turn.conversation_id, v_run_id, _start_turn.content
          where _start_turn.content is not null
     )
-    insert into aos_core.event_log (tenant_id, conversation_id, run_id, event_type)
-    values (v_agent.tenant_id, _start_turn.conversation_id, v_run_id, 'turn_started');
+    insert into aos_core.event_log (created_at, event_no, chain_id, tenant_id, run_id, event_type, actor, hash)
+    select v_now, v_last.next_event_no, _start_turn.conversation_id, v_agent.tenant_id, v_run_id, 'turn_started', v_actor, s.event_hash
+      from started as s;
     if v_last.has_messages then
         with answered as (
             update aos_agent.message as m set run_id = v_run_id

@@ -1,27 +1,3 @@
-create function aos_core._log(tenant_id uuid, conversation_id uuid, run_id uuid, event_type text, detail jsonb default null) returns void
-    language plpgsql set search_path = pg_catalog, pg_temp
-as $$
-begin
-    insert into aos_core.event_log (tenant_id, conversation_id, run_id, event_type, detail)
-    values (_log.tenant_id, _log.conversation_id, _log.run_id, _log.event_type, _log.detail);
-end
-$$;
-comment on function aos_core._log(uuid, uuid, uuid, text, jsonb) is 'Appends an event to the log.';
-
-create function aos_core._refuse_change() returns trigger
-    language plpgsql set search_path = pg_catalog, pg_temp
-as $$
-begin
-    raise exception using errcode = 'OS003', message = 'the event log is append-only';
-end
-$$;
-comment on function aos_core._refuse_change() is 'Trigger: events are never changed or deleted.';
-
-create trigger refuse_change before update or delete on aos_core.event_log
-    for each row execute function aos_core._refuse_change();
-create trigger refuse_truncate before truncate on aos_core.event_log
-    for each statement execute function aos_core._refuse_change();
-
 create function aos_core._arguments_hash(arguments json) returns text
     language sql immutable set search_path = pg_catalog, pg_temp
 return encode(sha256(convert_to(arguments::text, 'UTF8')), 'hex');
@@ -46,7 +22,18 @@ create function aos_core._record(run_id uuid, new_steps json, closed_steps json,
         waiting_reason text default null, error jsonb default null) returns void
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_now timestamptz := clock_timestamp();
+    v_is_final boolean := _record.status in ('completed', 'failed', 'cancelled');
+    v_actor text;
+    v_detail jsonb;
 begin
+    if v_is_final then
+        v_actor := aos_auth.actor();
+        if _record.status = 'failed' then
+            v_detail := jsonb_build_object('sqlstate', _record.error -> 'sqlstate', 'kind', _record.error -> 'kind');
+        end if;
+    end if;
     if _record.closed_steps::text <> '[]' then
         with closed as (
             update aos_core.step as s
@@ -91,23 +78,26 @@ begin
            set status = _record.status,
                waiting_reason = _record.waiting_reason,
                error = _record.error,
-               finished_at = case when _record.status in ('completed', 'failed', 'cancelled') then clock_timestamp() end,
+               finished_at = case when v_is_final then v_now end,
                model_calls = r.model_calls + t.model_calls,
                input_tokens = r.input_tokens + t.input_tokens,
                cached_tokens = r.cached_tokens + t.cached_tokens,
                output_tokens = r.output_tokens + t.output_tokens,
                cost = case when t.cost is null then r.cost else coalesce(r.cost, 0) + t.cost end,
-               transcript_bytes = r.transcript_bytes + t.bytes
+               transcript_bytes = r.transcript_bytes + t.bytes,
+               event_no = case when v_is_final then r.event_no + 1 else r.event_no end,
+               event_hash = case when v_is_final
+                   then aos_core._event_hash(r.event_hash, r.event_no + 1, v_now, r.conversation_id, r.tenant_id, r.run_id,
+                       'turn_' || _record.status, v_actor, v_detail)
+                   else r.event_hash end
           from total as t
          where r.run_id = _record.run_id
-        returning r.tenant_id, r.conversation_id, r.run_id, r.status, r.error
+        returning r.tenant_id, r.conversation_id, r.run_id, r.event_no, r.event_hash
     )
-    insert into aos_core.event_log (tenant_id, conversation_id, run_id, event_type, detail)
-    select r.tenant_id, r.conversation_id, r.run_id,
-           'turn_' || r.status,
-           case when r.status = 'failed' then jsonb_build_object('sqlstate', r.error -> 'sqlstate', 'kind', r.error -> 'kind') end
+    insert into aos_core.event_log (created_at, event_no, chain_id, tenant_id, run_id, event_type, actor, detail, hash)
+    select v_now, r.event_no, r.conversation_id, r.tenant_id, r.run_id, 'turn_' || _record.status, v_actor, v_detail, r.event_hash
       from run as r
-     where r.status in ('completed', 'failed', 'cancelled');
+     where v_is_final;
 
     if _record.status = 'awaiting_approval' then
         with requested as (
@@ -119,10 +109,11 @@ begin
             on conflict on constraint approval_pkey do nothing
             returning step_id
         )
-        insert into aos_core.event_log (tenant_id, conversation_id, run_id, event_type)
-        select r.tenant_id, r.conversation_id, r.run_id, 'approval_requested'
-          from aos_core.run as r
-         where r.run_id = _record.run_id and exists (select from requested);
+        select jsonb_build_object('step_ids', jsonb_agg(q.step_id order by q.step_id)) into v_detail from requested as q having count(*) > 0;
+        if v_detail is not null then
+            perform aos_core._log(r.tenant_id, r.conversation_id, r.run_id, 'approval_requested', v_detail)
+               from aos_core.run as r where r.run_id = _record.run_id;
+        end if;
     end if;
 end
 $$;

@@ -46,6 +46,8 @@ create table aos_core.run (
     cached_tokens aos_core.counter not null default 0,
     output_tokens aos_core.counter not null default 0,
     transcript_bytes aos_core.counter not null default 0,
+    event_no integer not null,
+    event_hash bytea not null,
     runner aos_core.runner not null,
     status aos_core.run_status not null default 'queued',
     cost numeric,
@@ -66,6 +68,8 @@ comment on column aos_core.run.turn_no is 'Number of the turn in its conversatio
 comment on column aos_core.run.input_tokens is 'Tokens of input of all model calls, cached ones included.';
 comment on column aos_core.run.cached_tokens is 'The part of input_tokens that the vendor read from its cache.';
 comment on column aos_core.run.transcript_bytes is 'Bytes of the messages of this turn in the neutral format: what it takes of a later prompt.';
+comment on column aos_core.run.event_no is 'Number of the last entry of the conversation in aos_core.event_log, when this was its last turn.';
+comment on column aos_core.run.event_hash is 'Hash of that entry.';
 comment on column aos_core.run.runner is 'database: run_turn calls the model here. external: an outside worker does.';
 comment on column aos_core.run.cost is 'US dollars, from the prices in the registry; null: a model without a price.';
 comment on column aos_core.run.waiting_reason is 'Why the turn waits for somebody outside.';
@@ -162,22 +166,72 @@ create table aos_core.cancel_request (
 );
 comment on table aos_core.cancel_request is 'A wish to cancel a turn that another session is driving; it is honoured before the turn''s next step.';
 
+-- The partitioned table has no key and no index of its own: pg_dump writes the monthly partitions, which are no members
+-- of the extension, as tables that are attached before their keys are made, and attaching would have made them already.
 create table aos_core.event_log (
-    event_id bigint generated always as identity,
     created_at timestamptz not null default clock_timestamp(),
+    event_no integer not null,
+    chain_id uuid not null,
     tenant_id uuid not null,
-    conversation_id uuid,
     run_id uuid,
     event_type text not null,
     actor text not null default session_user,
     detail jsonb,
-    constraint event_log_pkey primary key (event_id),
+    hash bytea not null,
     constraint event_type_is_not_empty check (event_type <> '')
-);
-comment on table aos_core.event_log is 'What happened, append-only. It refers to rows by id without foreign keys: it outlives them.';
+) partition by range (created_at);
+comment on table aos_core.event_log is 'What happened, append-only. It refers to rows by id without foreign keys: it outlives them. Its entries are chained by hashes, see docs/audit.md.';
+comment on column aos_core.event_log.event_no is 'Number of the entry in its chain, from 1 without gaps.';
+comment on column aos_core.event_log.chain_id is 'The conversation; of what concerns no conversation the tenant; of what concerns no tenant the nil UUID.';
 comment on column aos_core.event_log.event_type is 'turn_started, turn_completed, turn_failed, turn_cancelled, approval_requested, approval_decided, ...';
-comment on column aos_core.event_log.actor is 'The database role of the session.';
+comment on column aos_core.event_log.actor is 'The database role of the session, and behind a slash the principal when it is known.';
 comment on column aos_core.event_log.detail is 'Ids, counts and hashes; never content.';
+comment on column aos_core.event_log.hash is 'SHA-256 of the hash of the entry before it in its chain and of this entry.';
+
+create table aos_core.event_log_default partition of aos_core.event_log (
+    constraint event_log_default_pkey primary key (chain_id, event_no)
+) default;
+comment on table aos_core.event_log_default is 'The entries of the months for which maintain_event_log() has made no partition.';
+comment on column aos_core.event_log_default.detail is 'Ids, counts and hashes; never content.';
+create index event_log_default_time on aos_core.event_log_default using brin (created_at);
+
+create table aos_core.event_head (
+    tenant_id uuid not null,
+    event_no integer not null default 0,
+    event_hash bytea not null default '',
+    constraint event_head_pkey primary key (tenant_id)
+);
+comment on table aos_core.event_head is 'The last entry of each chain of aos_core.event_log that belongs to no conversation. That of a conversation is in its latest run.';
+comment on column aos_core.event_head.tenant_id is 'The chain: a tenant, or the nil UUID for what concerns no tenant.';
+
+create table aos_core.event_seal (
+    tenant_id uuid not null,
+    seal_no integer not null,
+    sealed_at timestamptz not null,
+    kind text not null,
+    up_to timestamptz,
+    oldest_open xid8,
+    next_xid xid8,
+    chain_ids uuid[] not null,
+    event_nos integer[] not null,
+    hashes bytea[] not null,
+    digest bytea not null,
+    constraint event_seal_pkey primary key (tenant_id, seal_no),
+    constraint event_seal_kind_is_known check (kind in ('seal', 'cut')),
+    constraint event_seal_lists_whole_heads
+        check (cardinality(chain_ids) = cardinality(event_nos) and cardinality(chain_ids) = cardinality(hashes)),
+    constraint event_seals_know_their_snapshot check ((kind = 'seal') = (oldest_open is not null and next_xid is not null)),
+    constraint event_log_cuts_have_a_time check ((kind = 'cut') = (up_to is not null))
+);
+create index event_seal_time on aos_core.event_seal (sealed_at);
+comment on table aos_core.event_seal is 'The heads of the event log''s chains at a time, all under one digest, which is chained to the seal before. Append-only.';
+comment on column aos_core.event_seal.seal_no is 'Number of the seal of its tenant, from 1 without gaps.';
+comment on column aos_core.event_seal.kind is 'seal: heads that have moved since the seal before. cut: the last entries of a month that was dropped.';
+comment on column aos_core.event_seal.up_to is 'Of a cut: the end of the month that was dropped.';
+comment on column aos_core.event_seal.oldest_open is 'Of a seal: the oldest transaction that was open then; what it wrote is for a later seal.';
+comment on column aos_core.event_seal.next_xid is 'Of a seal: the first transaction that had not begun then.';
+comment on column aos_core.event_seal.chain_ids is 'The chains, with event_nos and hashes beside.';
+comment on column aos_core.event_seal.digest is 'SHA-256 of the digest of the seal before, and of this seal.';
 
 create table aos_core.session_memory (
     memory_id uuid not null default aos_core.new_id(),
@@ -208,6 +262,7 @@ select pg_catalog.pg_extension_config_dump('aos_core.run', '');
 select pg_catalog.pg_extension_config_dump('aos_core.step', '');
 select pg_catalog.pg_extension_config_dump('aos_core.approval', '');
 select pg_catalog.pg_extension_config_dump('aos_core.cancel_request', '');
-select pg_catalog.pg_extension_config_dump('aos_core.event_log', '');
-select pg_catalog.pg_extension_config_dump('aos_core.event_log_event_id_seq', '');
+select pg_catalog.pg_extension_config_dump('aos_core.event_log_default', '');
+select pg_catalog.pg_extension_config_dump('aos_core.event_head', '');
+select pg_catalog.pg_extension_config_dump('aos_core.event_seal', '');
 select pg_catalog.pg_extension_config_dump('aos_core.session_memory', '');

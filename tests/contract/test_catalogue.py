@@ -27,6 +27,7 @@ INLINED = {
     "aos_agent._usable_skill",
     "aos_auth._session_identity",
     "aos_auth.actor",
+    "aos_core._event_hash",
     "aos_core.new_id",
     "aos_meta._decrypt",
     "aos_meta._encrypt",

@@ -103,6 +103,16 @@ def fill(house: House) -> None:
         "insert into aos_skills.role_skill (role_name, skill_id)"
         " select 'mine', skill_id from aos_skills.skill where name = 'asking'"
     )
+    # an event of a month that has no partition; those that follow have one
+    house.rows(
+        "with event as (insert into aos_core.event_log (created_at, event_no, chain_id, tenant_id,"
+        " event_type, actor, hash) select '2020-02-02', 1, t, t, 'long_ago', 'me',"
+        " aos_core._event_hash(null, 1, '2020-02-02', t, t, null, 'long_ago', 'me', null)"
+        " from (select %s::uuid) as given (t) returning *) insert into aos_core.event_head"
+        " select e.tenant_id, e.event_no, e.hash from event as e",
+        tenant,
+    )
+    assert len(house.rows("select aos_core.maintain_event_log()")) == 3
     # turns of every fate
     conversation = house.call("aos_agent.open_conversation", "restored", "제목")
     house.say(conversation, "첫 질문")
@@ -126,6 +136,9 @@ def fill(house: House) -> None:
     # the first budget counts what was used before; its copy must not count it again
     house.rows("update aos_core.run set input_tokens = 10, output_tokens = 5, cost = 0.1")
     house.insert("aos_agent.budget", tenant_id=tenant, period="month", max_tokens=1000)
+    # events that concern no conversation, and seals
+    house.rows("select aos_core._log(%s, null, null, 'something_happened')", tenant)
+    house.rows("select aos_core.seal_event_log()")
 
 
 def contents(database: Database) -> dict[str, list[Any]]:
@@ -201,7 +214,10 @@ def copy(
 
 def test_every_table_had_a_row_to_lose(dumps: tuple[dict[str, list[Any]], dict[str, Path]]) -> None:
     before, _ = dumps
-    assert [table for table, rows in before.items() if not rows] == []
+    # two partitions of the event log are for months to come
+    assert len([t for t, rows in before.items() if not rows and "event_log_20" in t]) == 2
+    empty = [t for t, rows in before.items() if not rows and "event_log_20" not in t]
+    assert empty == []
 
 
 def test_every_row_of_every_table_is_as_it_was(copy: Copy) -> None:
@@ -211,6 +227,25 @@ def test_every_row_of_every_table_is_as_it_was(copy: Copy) -> None:
     }
     for table, rows in copy.before.items():
         assert after[table] == rows, table
+
+
+def test_the_chains_of_the_event_log_hold_in_the_copy_and_go_on(copy: Copy) -> None:
+    with copy.restored.connect() as connection:
+        house = House(connection)
+        assert house.rows("select * from aos_core.verify_event_log()") == []
+        partitions = house.rows(
+            "select c.relname, c.relforcerowsecurity, c.relowner::regrole::text,"
+            " (select count(*) from pg_trigger t where t.tgrelid = c.oid and t.tgenabled = 'A'),"
+            " (select count(*) from pg_index x where x.indrelid = c.oid)"
+            " from pg_inherits i join pg_class c on c.oid = i.inhrelid"
+            " where i.inhparent = 'aos_core.event_log'::regclass"
+        )
+        assert len(partitions) == 4
+        assert {row[1:] for row in partitions} == {(True, "pgagentos_kernel", 2, 2)}
+        assert house.rows("select aos_core.maintain_event_log()") == []
+        house.rows("select aos_core._log(null, null, null, 'copied')")
+        assert house.one("select aos_core.seal_event_log()") == 1
+        assert house.rows("select * from aos_core.verify_event_log()") == []
 
 
 def test_a_changed_preset_survives(copy: Copy) -> None:
@@ -230,7 +265,6 @@ def test_a_changed_preset_survives(copy: Copy) -> None:
 def test_the_restored_database_goes_on_where_the_first_one_stopped(copy: Copy) -> None:
     with copy.restored.connect() as connection:
         house = House(connection)
-        last_event = house.one("select max(event_id) from aos_core.event_log")
         last_message = house.one("select max(message_no) from aos_agent.message")
         [[step, turn, conversation]] = house.rows(
             "select step_id, turn_id, conversation_id from aos_agent.pending_approval"
@@ -246,11 +280,6 @@ def test_the_restored_database_goes_on_where_the_first_one_stopped(copy: Copy) -
         house.finish(following)
         house.say(conversation)
         # the identity sequences go on too
-        assert house.one(
-            "select min(event_id) > %s from aos_core.event_log where event_id > %s",
-            last_event,
-            last_event,
-        )
         assert house.one("select max(message_no) from aos_agent.message") == last_message + 1
         assert (
             house.one("select count(*) from aos_core.event_log where run_id = %s", following) == 2

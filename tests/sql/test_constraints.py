@@ -225,8 +225,14 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "approval_expires_after_it_was_requested": ("approval", {"expires_at": "2000-01-01"}),
     "cancel_request_pkey": ("cancel_request", {}),
     "cancel_request_is_about_a_run": ("cancel_request", {"run_id": NEW}),
-    "event_log_pkey": ("event_log", {}),
+    "event_log_default_pkey": ("event_log", {}),
     "event_type_is_not_empty": ("event_log", {"event_type": ""}),
+    "event_head_pkey": ("event_head", {}),
+    "event_seal_pkey": ("event_seal", {}),
+    "event_seal_kind_is_known": ("event_seal", {"kind": "wax"}),
+    "event_seal_lists_whole_heads": ("event_seal", {"chain_ids": []}),
+    "event_seals_know_their_snapshot": ("event_seal", {"oldest_open": None}),
+    "event_log_cuts_have_a_time": ("event_seal", {"up_to": NOW}),
     "session_memory_pkey": ("session_memory", {}),
     "session_memory_key_is_unique_in_its_conversation": ("session_memory", {"memory_id": NEW}),
     "session_memory_key_is_not_empty": ("session_memory", {"key": ""}),
@@ -307,6 +313,8 @@ ROWS = {
     "approval": ("aos_core.approval", "tenant_id = %(t)s"),
     "cancel_request": ("aos_core.cancel_request", "tenant_id = %(t)s"),
     "event_log": ("aos_core.event_log", "tenant_id = %(t)s"),
+    "event_head": ("aos_core.event_head", "tenant_id = %(t)s"),
+    "event_seal": ("aos_core.event_seal", "tenant_id = %(t)s"),
     "session_memory": ("aos_core.session_memory", "tenant_id = %(t)s"),
     "agent": ("aos_agent.agent", "tenant_id = %(t)s"),
     "agent_skill": ("aos_agent.agent_skill", "tenant_id = %(t)s"),
@@ -368,6 +376,8 @@ def tenant(database: Database) -> UUID:
             tokens=1,
             cost=0,
         )
+        house.rows("select aos_core._log(%s, null, null, 'something_happened')", tenant)
+        house.rows("select aos_core.seal_event_log()")
         house.insert(
             "aos_core.session_memory",
             tenant_id=tenant,
