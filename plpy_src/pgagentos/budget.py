@@ -74,6 +74,7 @@ class Budgets:
         self._in_flight = in_flight
         self._read = read
         self._tokens = self._cost = 0  # used since the last record
+        self._slots = slots
         self._is_fresh = slots is not None
         self._limits: list[Limit] = []
         self._take(first, slots or b"")
@@ -81,9 +82,10 @@ class Budgets:
     def exhausted(self) -> Exhausted | None:
         """What forbids the next model call, or None.
 
-        What was read with the turn serves its first call; it is read again before each further one.
+        What was read with the turn serves its first call, unless others have used something since:
+        the turn may have waited for its conversation. It is read again before each further one.
         """
-        if not self._is_fresh:
+        if not self._is_fresh or self._in_flight.read() != self._slots:
             slots = self._in_flight.open(self._database)
             text = self._read()
             if text is None:

@@ -11,7 +11,7 @@ import pytest
 
 from budget.stage import budget, counted, error, left, requests
 from cluster import Database
-from kernel.background import Background
+from kernel.background import Background, wait_until_blocked
 from kernel.replies import calls, held, says, tool_call
 from kernel.scene import Scene
 
@@ -122,6 +122,25 @@ def test_a_turn_in_a_savepoint_that_is_undone_gives_its_own_session_the_budget_b
             assert scene.ask() == "undone"
         assert scene.ask() == "kept"
     assert counted(scene)[0] == TOKENS
+
+
+def test_a_turn_that_has_waited_for_its_conversation_knows_what_others_used_meanwhile(
+    scene: Scene, sessions: list[Scene], in_background: Background
+) -> None:
+    first, second, third = sessions[:3]
+    budget(scene, "day", max_tokens=2 * TOKENS)
+    scene.says(says("before"), says("meanwhile"))
+    assert first.ask() == "before"
+    conversation_id = scene.run()["conversation_id"]
+    lock = "select from aos_agent.conversation where conversation_id = %s for no key update"
+    with third.connection.transaction():
+        with second.connection.transaction():
+            second.connection.execute(lock, (conversation_id,))
+            waits = in_background(first.ask, "after", conversation_id)
+            wait_until_blocked(scene.connection, first.connection.info.backend_pid)
+            assert third.ask() == "meanwhile"
+        assert waits.result() is None
+    assert requests(scene) == 2
 
 
 def test_turns_at_the_same_time_never_change_one_row(scene: Scene, sessions: list[Scene]) -> None:
