@@ -52,16 +52,21 @@ begin
     perform aos_agent._tenant_name(export_tenant.tenant_id);
     for v_table in
         -- bytea: what is sealed stays where its master key is
-        select t.table_name, string_agg(format('t.%I', a.attname), ', ' order by a.attnum) as columns
+        select t.table_name, n.nspname, c.relname, coalesce(json_object_agg(a.attname, null) filter (where a.attname is not null), '{}') as sealed
           from aos_agent._tenant_tables() as t
-          join pg_attribute as a on a.attrelid = t.table_name and a.attnum > 0 and not a.attisdropped and a.atttypid <> 'bytea'::regtype
-         group by t.table_name, t.place
-         order by t.place, t.table_name::text
+          join pg_class as c on c.oid = t.table_name
+          join pg_namespace as n on n.oid = c.relnamespace
+          left join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and a.atttypid = 'bytea'::regtype
+         group by t.table_name, t.place, n.nspname, c.relname
+         order by t.place, n.nspname, c.relname
     loop
         -- A line break in JSON is white space; without any, each row is one line of a file.
-        return query execute format(
-            'select %1$L::text, translate(row_to_json(r)::text, E''\n\r'', ''  '')::json from (select %2$s from %3$s as t where t.tenant_id = $1) as r',
-            v_table.table_name::text, v_table.columns, v_table.table_name) using export_tenant.tenant_id;
+        for table_name, content in execute format(
+            'select $1, translate(row_to_json(json_populate_record(t, $2))::text, E''\n\r'', ''  '')::json from %I.%I as t where t.tenant_id = $3',
+            v_table.nspname, v_table.relname) using v_table.table_name::text, v_table.sealed, export_tenant.tenant_id
+        loop
+            return next;
+        end loop;
     end loop;
 end
 $$;
@@ -75,7 +80,7 @@ declare
     v_name text;
     v_table regclass;
     v_count bigint;
-    v_deleted jsonb := '{}';
+    v_deleted jsonb := jsonb_build_object();
 begin
     perform aos_auth._require_operator();
     v_name := aos_agent._tenant_name(delete_tenant.tenant_id);

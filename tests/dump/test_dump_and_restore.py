@@ -94,6 +94,7 @@ def fill(house: House) -> None:
         " select skill_id, 'GET', 'https://example.com/{id}' from aos_skills.skill where name = %s",
         service,
     )
+    house.insert("aos_auth.ticket_key", key_id="dumped", ciphertext=b"sealed", master_key_id="k1")
     house.insert("aos_skills.http_host", tenant_id=tenant, host="example.com")
     free = house.skill(agent, name="free", tenant_id=tenant)
     asking = house.skill(agent, name="asking", approval="ask")

@@ -43,6 +43,12 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "role_grant_names_a_principal": ("role_grant", {"principal_id": NEW}),
     "role_grant_names_a_role": ("role_grant", {"role_name": "nobody"}),
     "role_grant_expires_after_it_was_granted": ("role_grant", {"expires_at": "2000-01-01"}),
+    "ticket_key_pkey": ("ticket_key", {}),
+    "ticket_key_name_is_plain": ("ticket_key", {"key_id": "with.dot"}),
+    "ticket_key_ends_after_it_was_created": (
+        "ticket_key",
+        {"key_id": "other", "not_after": "2000-01-01"},
+    ),
     "agent_role_pkey": ("agent_role", {}),
     "agent_role_belongs_to_a_tenant": ("agent_role", {"tenant_id": NEW}),
     # aos_meta
@@ -292,6 +298,7 @@ ROWS = {
     "role": ("aos_auth.role", "role_name = 'constrained'"),
     "principal": ("aos_auth.principal", "tenant_id = %(t)s"),
     "role_grant": ("aos_auth.role_grant", "tenant_id = %(t)s"),
+    "ticket_key": ("aos_auth.ticket_key", "key_id = 'constrained'"),
     "agent_role": ("aos_auth.agent_role", "tenant_id = %(t)s"),
     "secret": ("aos_meta.secret", "tenant_id = %(t)s"),
     "shared_secret": ("aos_meta.secret", "tenant_id is null"),
@@ -339,6 +346,9 @@ def tenant(database: Database) -> UUID:
             "aos_auth.role_grant", tenant_id=tenant, principal_id=principal, role_name="constrained"
         )
         house.insert("aos_auth.agent_role", tenant_id=tenant, db_role="some_role")
+        house.insert(
+            "aos_auth.ticket_key", key_id="constrained", ciphertext=b"sealed", master_key_id="k1"
+        )
         for owner in (tenant, None):
             secret = house.insert(
                 "aos_meta.secret",
