@@ -170,7 +170,7 @@ comment on function aos_agent._record_counted(uuid, json, json, text, text, json
     'Does what aos_core._record does, and counts what the model steps from first_step on have used.';
 
 create function aos_agent._begin_counting() returns trigger
-    language plpgsql security definer set search_path = pg_catalog, pg_temp
+    language plpgsql security definer set search_path = pg_catalog, pg_temp set row_security = on
 as $$
 declare
     v_tenant_id uuid;

@@ -10,11 +10,11 @@ _FINDINGS = """
     join pg_namespace n on n.oid = p.pronamespace
     join pg_language l on l.oid = p.prolang and l.lanname = 'plpgsql'
     left join lateral (
-        select distinct tgrelid from pg_trigger where tgfoid = p.oid and not tgisinternal
+        select distinct tgrelid, tgoldtable, tgnewtable from pg_trigger where tgfoid = p.oid and not tgisinternal
     ) t on true
     cross join lateral plpgsql_check_function_tb(
         p.oid, coalesce(t.tgrelid, 0), extra_warnings => true, performance_warnings => false,
-        security_warnings => true
+        security_warnings => true, oldtable => t.tgoldtable, newtable => t.tgnewtable
     ) f
     where n.nspname like 'aos\\_%'
         -- a signature is a promise, also of what a body does not need yet
