@@ -109,6 +109,13 @@ def _take_secret_input(session: Session) -> list[dict[str, Any]]:
     return of_session().take()
 
 
+def _sql_query(session: Session, agent_name: str, query: str) -> str:
+    from .skills import sql_query
+    from .store.sandbox import find_agent
+
+    return sql_query.run(session.database, query, *find_agent(session.database, agent_name))[1]
+
+
 def _embed(session: Session, content: str, input_type: str) -> str:
     from .embedding import embed
 
@@ -131,6 +138,7 @@ def _check_installation(session: Session) -> list[tuple[str, str, str, str | Non
 ENTRY_POINTS: dict[str, Callable[..., Any]] = {
     "agent.run_turn": _run_turn,
     "agent.ask": _ask,
+    "agent.sql_query": _sql_query,
     "agent.run_skill": _run_skill,
     "agent.over_budget": _over_budget,
     "auth.visible_tenant": _visible_tenant,

@@ -19,7 +19,13 @@ create table aos_meta.setting (
     constraint http_max_body_characters_is_between_1_and_99999
         check (name <> 'http_max_body_characters' or value::text ~ '^[1-9]\d{0,4}$'),
     constraint http_max_redirects_is_at_most_10
-        check (name <> 'http_max_redirects' or value::text ~ '^(\d|10)$')
+        check (name <> 'http_max_redirects' or value::text ~ '^(\d|10)$'),
+    constraint sql_query_deadline_is_at_most_a_minute
+        check (case when name = 'sql_query_deadline_seconds' then jsonb_typeof(value) = 'number' and value::text::numeric between 0.001 and 60 else true end),
+    constraint sql_query_caps_are_whole_numbers_within_reason
+        check (case name when 'sql_query_max_rows' then value::text ~ '^[1-9]\d{0,3}$' when 'sql_query_max_bytes' then value::text ~ '^[1-9]\d{2,6}$'
+            when 'sql_query_memory_megabytes' then value::text ~ '^(6[4-9]|[7-9]\d|[1-9]\d{2}|[1-3]\d{3})$'
+            when 'sql_query_temporary_megabytes' then value::text ~ '^\d{1,4}$' when 'sql_query_max_cost' then value::text ~ '^[1-9]\d{0,11}$' else true end)
 );
 comment on table aos_meta.setting is 'Settings of the installation, edited by the operator with plain SQL.';
 comment on column aos_meta.setting.value is 'What the setting says, as JSON: a number, a string in quotes, true, false or null.';
@@ -103,7 +109,13 @@ insert into aos_meta.setting (name, value, description, is_builtin) values
     ('http_max_request_bytes', '262144', 'Longest body that an http skill sends.', true),
     ('http_max_response_bytes', '1048576', 'Longest body that an http skill reads, where its endpoint does not say otherwise; a longer one is refused.', true),
     ('http_max_body_characters', '50000', 'How much of the answer to an http skill a model is shown.', true),
-    ('http_max_redirects', '0', 'How many redirects an http skill follows, where its endpoint does not say otherwise.', true);
+    ('http_max_redirects', '0', 'How many redirects an http skill follows, where its endpoint does not say otherwise.', true),
+    ('sql_query_deadline_seconds', '2', 'Most time for a query of the skill sql_query.', true),
+    ('sql_query_max_rows', '100', 'Most rows that sql_query returns.', true),
+    ('sql_query_max_bytes', '65536', 'Most bytes of rows that sql_query returns.', true),
+    ('sql_query_memory_megabytes', '64', 'Most memory that a query of sql_query may add to its session.', true),
+    ('sql_query_temporary_megabytes', '64', 'Most temporary files that a query of sql_query may write.', true),
+    ('sql_query_max_cost', '1000000', 'Highest cost, as the planner estimates it, of a query that sql_query runs.', true);
 
 select pg_catalog.pg_extension_config_dump('aos_meta.setting', 'where not is_builtin');
 select pg_catalog.pg_extension_config_dump('aos_meta.provider', 'where not is_builtin');

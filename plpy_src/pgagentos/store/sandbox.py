@@ -1,0 +1,316 @@
+"""Statements of the sandbox: what an agent may read, what object identifiers mean, the run itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..database import Database
+from ..errors import NotFound
+from ..sandbox import functions, operators, types
+from ..sandbox.judge import Explained, Objects
+
+#: Identifiers below this one are those of the server's own objects, which do not change
+#: (``FirstNormalObjectId``).
+_FIRST_OF_USERS = 16384
+#: what is known of the server's own objects and of our stand-ins, which do not change while the extension is there:
+#: kind -> identifier -> meaning
+_known: dict[str, dict[str, Explained]] = {"function": {}, "operator": {}, "type": {}}
+
+_CONTEXT = """
+select pg_catalog.json_build_object(
+    'agent_name', a.name,
+    'tenant_id', a.tenant_id,
+    'role', r.rolname,
+    'role_id', r.oid::bigint,
+    'is_plain', not r.rolsuper and not r.rolbypassrls,
+    'is_admitted', pg_catalog.has_schema_privilege(r.oid, 'aos_sandbox', 'usage'),
+    'parser_id', (select p.oid::bigint from pg_catalog.pg_roles as p where p.rolname = 'pgagentos_parser' and not p.rolsuper),
+    'vector_schema', (select n.nspname from pg_catalog.pg_extension as e
+        join pg_catalog.pg_namespace as n on n.oid = e.extnamespace where e.extname = 'vector'),
+    'settings', (select pg_catalog.json_object_agg(s.name, s.value) from aos_meta.setting as s where s.name like 'sql\\_query\\_%'),
+    'functions', (select pg_catalog.json_agg(pg_catalog.json_build_array(n.nspname, p.proname))
+        from aos_agent.sql_function_access as f
+        join pg_catalog.pg_proc as p on p.oid = pg_catalog.to_regprocedure(f.function_name)
+        join pg_catalog.pg_namespace as n on n.oid = p.pronamespace),
+    'schemas', (select pg_catalog.json_agg(distinct s.schema_name) from aos_agent.sql_access as s
+        where s.agent_id = a.agent_id and s.tenant_id = a.tenant_id),
+    'types', (select pg_catalog.json_agg(pg_catalog.json_build_array(w.name, n.nspname, t.typname))
+        from pg_catalog.unnest($5::text[]) as w (name)
+        join pg_catalog.pg_type as t on t.typname = pg_catalog.split_part(w.name, '.', case when w.name like '%.%' then 2 else 1 end)
+        join pg_catalog.pg_namespace as n on n.oid = t.typnamespace
+        left join pg_catalog.pg_extension as e on e.extnamespace = n.oid and e.extname = 'vector'
+            and t.typname in ('vector', 'halfvec', 'sparsevec')
+        where (w.name not like '%.%' or n.nspname = pg_catalog.split_part(w.name, '.', 1))
+          and (e.oid is not null or t.typtype = 'e' and exists (select from aos_agent.sql_access as s
+                where s.agent_id = a.agent_id and s.tenant_id = a.tenant_id and s.schema_name = n.nspname))),
+    'tables', (select pg_catalog.json_agg(f order by f.is_of_table, f.is_public, f.schema_name desc) from (
+        select w.schema_name as asked_schema, w.table_name as asked_name, n.nspname as schema_name, c.relname as table_name,
+               s.table_name is not null as is_of_table, n.nspname = 'public' as is_public,
+               c.oid::bigint as relation_id, c.reltype::bigint as row_type, c.reltuples as row_count, c.relpages as pages,
+               (c.relkind = 'v' and not exists (select from pg_catalog.pg_options_to_table(c.reloptions) as o
+                   where o.option_name in ('security_barrier', 'security_invoker') and o.option_value::boolean)) as is_leaky,
+               pg_catalog.has_schema_privilege('pgagentos_parser', n.oid, 'usage') as is_visible,
+               c.relkind = 'v' as is_view,
+               case when c.relhassubclass then exists (
+                   with recursive below (relation_id) as (
+                       select i.inhrelid from pg_catalog.pg_inherits as i where i.inhparent = c.oid
+                       union select i.inhrelid from below as b join pg_catalog.pg_inherits as i on i.inhparent = b.relation_id)
+                   select from below as b join pg_catalog.pg_class as d on d.oid = b.relation_id where d.relkind not in ('r', 'p')
+               ) else false end as is_foreign,
+               case when s.columns is not null then (
+                   select pg_catalog.json_agg(pg_catalog.json_build_array(t.attnum, t.attname) order by t.attnum)
+                     from pg_catalog.pg_attribute as t
+                    where t.attrelid = c.oid and t.attnum > 0 and not t.attisdropped and t.attname = any (s.columns)) end as columns,
+               s.columns is not null as is_narrowed
+          from unnest($3::text[], $4::text[]) as w (schema_name, table_name)
+          join aos_agent.sql_access as s on s.agent_id = a.agent_id and s.tenant_id = a.tenant_id
+           and (w.schema_name is null or w.schema_name = s.schema_name) and (s.table_name is null or s.table_name = w.table_name)
+          join pg_catalog.pg_namespace as n on n.nspname = s.schema_name
+          join pg_catalog.pg_class as c on c.relnamespace = n.oid and c.relname = w.table_name
+           and c.relkind in ('r', 'p', 'v', 'm') and c.relpersistence <> 't') as f)
+)::text as context
+  from aos_agent.agent as a
+  left join pg_catalog.pg_roles as r on r.rolname = coalesce(a.db_role, 'pgagentos_agent')
+ where a.agent_id = $1::uuid and a.tenant_id = $2::uuid
+"""
+
+
+def find_agent(database: Database, agent_name: str) -> tuple[str, str]:
+    """The agent of that name that the caller sees: agent_id and tenant_id."""
+    row = database.rows(
+        "select a.agent_id, a.tenant_id from aos_agent._agent($1::text) as a", agent_name
+    )[0]
+    return str(row["agent_id"]), str(row["tenant_id"])
+
+
+def context(
+    database: Database,
+    agent_id: str,
+    tenant_id: str,
+    tables: Iterable[tuple[str | None, str]],
+    type_names: Iterable[str],
+) -> Mapping[str, Any]:
+    """What a query of this agent meets: role, limits, and what the names in it mean.
+
+    Args:
+        tables: schema (or None) and name.
+    """
+    asked = list(tables)
+    rows = database.rows(
+        _CONTEXT,
+        agent_id,
+        tenant_id,
+        [schema for schema, _ in asked],
+        [name for _, name in asked],
+        list(type_names),
+    )
+    if not rows:
+        raise NotFound(
+            "there is no such agent", hint="SELECT name FROM aos_agent.agent lists them."
+        )
+    found: Mapping[str, Any] = json.loads(rows[0]["context"])
+    return found
+
+
+_PREPARE = """
+select pg_catalog.pg_is_in_recovery() or pg_catalog.current_setting('transaction_read_only') = 'on' as is_read_only,
+       pg_catalog.current_setting('statement_timeout') as statement_timeout,
+       pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true),
+       pg_catalog.set_config('standard_conforming_strings', 'on', true),
+       pg_catalog.set_config('transform_null_equals', 'off', true),
+       pg_catalog.set_config('row_security', 'on', true),
+       pg_catalog.set_config('jit', 'off', true),
+       pg_catalog.set_config('max_parallel_workers_per_gather', '0', true),
+       pg_catalog.set_config('work_mem', '4MB', true),
+       pg_catalog.set_config('hash_mem_multiplier', '1', true),
+       pg_catalog.set_config('from_collapse_limit', '8', true),
+       pg_catalog.set_config('join_collapse_limit', '8', true),
+       pg_catalog.set_config('lock_timeout', '300ms', true),
+       pg_catalog.set_config('check_function_bodies', 'off', true),
+       %s as temporary_limit
+"""
+_TEMPORARY = (
+    "case when pg_catalog.has_parameter_privilege('temp_file_limit', 'set')"
+    " and pg_catalog.pg_size_bytes(pg_catalog.current_setting('temp_file_limit'))"
+    " not between 0 and $1::bigint * 1048576 then pg_catalog.set_config('temp_file_limit', $1::bigint || 'MB', true)"
+    " else pg_catalog.current_setting('temp_file_limit') end"
+)
+_BEFORE_15 = "case when $1::bigint > 0 then pg_catalog.current_setting('temp_file_limit') end"
+_version: list[int] = []
+
+
+def server_version(database: Database) -> int:
+    """``server_version_num``."""
+    if not _version:
+        rows = database.rows(
+            "select pg_catalog.current_setting('server_version_num')::integer as v"
+        )
+        _version.append(int(rows[0]["v"]))
+    return _version[0]
+
+
+def prepare(database: Database, temporary_megabytes: int) -> Mapping[str, Any]:
+    """Set what bounds the query, until the subtransaction ends; return what was found on the way."""
+    limit = _TEMPORARY if server_version(database) >= 150000 else _BEFORE_15
+    return database.rows(_PREPARE % limit, temporary_megabytes)[0]
+
+
+def elapsed(database: Database) -> float:
+    """Seconds since the client's statement began. As every statement, it lets a pending cancel act."""
+    rows = database.rows(
+        "select extract(epoch from pg_catalog.clock_timestamp()"
+        " - pg_catalog.statement_timestamp())::double precision as seconds"
+    )
+    return float(rows[0]["seconds"])
+
+
+def wrapped(statement: str, max_rows: int) -> str:
+    """The statement as the server gets it: each row as JSON text, and one row more than is shown."""
+    return f"select pg_catalog.row_to_json(q)::text as j from ( {statement} ) as q limit {max_rows + 1}"
+
+
+def analyse(database: Database, function_name: str, statement: str) -> str:
+    """The server's analysis of a statement, which is kept as a function until the subtransaction ends."""
+    rows = database.rows(
+        "select aos_sandbox._analyse($1::text, $2::text) as tree", function_name, statement
+    )
+    return str(rows[0]["tree"])
+
+
+def run(
+    database: Database, function_name: str, max_cost: float | None, max_rows: int, max_bytes: int
+) -> Mapping[str, Any]:
+    """Run an analysed statement: outcome, cost and rows.
+
+    Args:
+        max_cost: None to leave the estimate out.
+    """
+    return database.rows(
+        "select r.outcome, r.cost, r.rows from"
+        " aos_sandbox._run($1::text, $2::float, $3::integer, $4::integer) as r",
+        function_name,
+        max_cost,
+        max_rows,
+        max_bytes,
+    )[0]
+
+
+_FUNCTIONS = """
+select p.oid::bigint as object_id, p.proname as name, n.nspname as schema_name,
+       coalesce((select pg_catalog.string_agg(t.typname, ',' order by a.no)
+          from pg_catalog.unnest(p.proargtypes) with ordinality as a (type_id, no)
+          join pg_catalog.pg_type as t on t.oid = a.type_id), '') as arguments,
+       (select pg_catalog.array_agg(s.typname::text || ' ' || d.typname::text) from pg_catalog.pg_cast as c
+          join pg_catalog.pg_type as s on s.oid = c.castsource
+          join pg_catalog.pg_type as d on d.oid = c.casttarget where c.castfunc = p.oid) as casts,
+       exists (select from aos_agent.sql_function_access as f
+          where pg_catalog.to_regprocedure(f.function_name) = p.oid) as is_added,
+       exists (select from pg_catalog.pg_depend as e join pg_catalog.pg_extension as x on x.oid = e.refobjid
+          where e.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass and e.objid = p.oid and e.deptype = 'e'
+            and e.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass and x.extname = 'vector') as is_of_vector
+  from pg_catalog.pg_proc as p
+  join pg_catalog.pg_namespace as n on n.oid = p.pronamespace
+ where p.oid = any ($1::oid[])
+"""
+_OPERATORS = """
+select o.oid::bigint as object_id, o.oprname as name, n.nspname as schema_name,
+       coalesce((select t.typname from pg_catalog.pg_type as t where t.oid = o.oprleft), '') as left_type,
+       (select t.typname from pg_catalog.pg_type as t where t.oid = o.oprright) as right_type,
+       exists (select from pg_catalog.pg_depend as e join pg_catalog.pg_extension as x on x.oid = e.refobjid
+          where e.classid = 'pg_catalog.pg_operator'::pg_catalog.regclass and e.objid = o.oid and e.deptype = 'e'
+            and e.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass and x.extname = 'vector') as is_of_vector
+  from pg_catalog.pg_operator as o
+  join pg_catalog.pg_namespace as n on n.oid = o.oprnamespace
+ where o.oid = any ($1::oid[])
+"""
+_TYPES = """
+with recursive leaf (object_id, type_id, depth) as (
+    select t.oid, t.oid, 0 from pg_catalog.pg_type as t where t.oid = any ($1::oid[])
+    union all
+    select l.object_id, case when t.typtype = 'd' then t.typbasetype else t.typelem end, l.depth + 1
+      from leaf as l join pg_catalog.pg_type as t on t.oid = l.type_id
+     where l.depth < 8 and (t.typtype = 'd' or (t.typcategory = 'A' and t.typelem <> 0 and t.typlen = -1 and t.typtype = 'b')))
+select l.object_id::bigint as object_id, own.typname as name, t.typname as leaf_name, n.nspname as leaf_schema, t.typtype as leaf_kind,
+       exists (select from pg_catalog.pg_depend as e join pg_catalog.pg_extension as x on x.oid = e.refobjid
+          where e.classid = 'pg_catalog.pg_type'::pg_catalog.regclass and e.objid = t.oid and e.deptype = 'e'
+            and e.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass and x.extname = 'vector') as is_of_vector
+  from leaf as l
+  join pg_catalog.pg_type as t on t.oid = l.type_id
+  join pg_catalog.pg_namespace as n on n.oid = t.typnamespace
+  join pg_catalog.pg_type as own on own.oid = l.object_id
+ where not (t.typtype = 'd' or (t.typcategory = 'A' and t.typelem <> 0 and t.typlen = -1 and t.typtype = 'b'))
+"""
+
+
+def explain(
+    database: Database, objects: Objects, schemas: Iterable[str]
+) -> tuple[Mapping[str, Explained], Mapping[str, Explained], Mapping[str, Explained]]:
+    """What functions, operators and types are, and whether they are on a positive list.
+
+    Args:
+        schemas: those of the agent's allow-list; their enums may be used.
+    """
+    allowed = frozenset(schemas)
+    return (
+        _explain(database, "function", objects.functions, _FUNCTIONS, _function),
+        _explain(database, "operator", objects.operators, _OPERATORS, _operator),
+        _explain(database, "type", objects.types, _TYPES, lambda row: _type(row, allowed)),
+    )
+
+
+def _explain(
+    database: Database, kind: str, wanted: frozenset[str], statement: str, meaning: Any
+) -> Mapping[str, Explained]:
+    known = _known[kind]
+    missing = [oid for oid in wanted if oid not in known]
+    if not missing:
+        return known
+    found = {}
+    for row in database.rows(statement, missing):
+        explained, is_lasting = meaning(row)
+        oid = str(row["object_id"])
+        found[oid] = explained
+        if is_lasting or int(oid) < _FIRST_OF_USERS:
+            known[oid] = explained
+    return {**known, **found}
+
+
+def _function(row: Mapping[str, Any]) -> tuple[Explained, bool]:
+    name, schema = row["name"], row["schema_name"]
+    signature = f"{name}({row['arguments']})"
+    if schema == "pg_catalog":
+        casts = (cast.split(" ") for cast in row["casts"] or ())
+        is_cast = any(
+            source in types.SCALARS and target in types.SCALARS for source, target in casts
+        )
+        return Explained(name, signature in functions.FUNCTIONS or is_cast), False
+    if schema == "aos_sandbox":
+        return Explained(name, name in functions.STAND_INS, signature=signature), True
+    is_vector = row["is_of_vector"] and name in functions.VECTOR_FUNCTIONS
+    return Explained(name, bool(row["is_added"] or is_vector)), False
+
+
+def _operator(row: Mapping[str, Any]) -> tuple[Explained, bool]:
+    name, schema = row["name"], row["schema_name"]
+    left, right = row["left_type"], row["right_type"]
+    if schema == "pg_catalog":
+        is_sortable = (
+            left == right and name in operators.SORT_NAMES and left in operators.SORT_TYPES
+        )
+        return Explained(name, f"{left} {name} {right}" in operators.OPERATORS, is_sortable), False
+    if schema == "aos_sandbox":
+        return Explained(name, True, signature=name), True
+    return Explained(name, bool(row["is_of_vector"]) and name in operators.VECTOR_OPERATORS), False
+
+
+def _type(row: Mapping[str, Any], schemas: frozenset[str]) -> tuple[Explained, bool]:
+    leaf = row["leaf_name"]
+    if row["leaf_schema"] == "pg_catalog":
+        is_allowed = leaf in types.SCALARS or leaf in types.FROM_EXPRESSIONS
+    elif row["leaf_kind"] == "e":
+        is_allowed = row["leaf_schema"] in schemas
+    else:
+        is_allowed = bool(row["is_of_vector"]) and leaf in types.VECTOR_TYPES
+    return Explained(row["name"], is_allowed), False
