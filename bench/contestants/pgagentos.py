@@ -1,4 +1,8 @@
-"""pgAgentOS: an agent with one skill, a SQL function; a turn is one SELECT."""
+"""pgAgentOS: an agent with one skill, a SQL function; a turn is one SELECT.
+
+It runs as in production: the login is an ordinary role, a principal of its tenant, under row
+security; the tool has the rights of the agent's database role; a budget counts what is used.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,15 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import psycopg
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from .sql_only import SqlOnly
 from .standard_turn import MODEL, SYSTEM, TOOL_DESCRIPTION
 
 AGENT = "bench"
+LOGIN = "bench_app"
 # A statement each, as an operator would type them.
 SETUP = (
     "create extension pgagentos cascade",
@@ -26,8 +33,27 @@ SETUP = (
     end
     $$
     """,
+    "grant select on public.orders to pgagentos_agent",
     f"comment on function public.lookup_order is '{TOOL_DESCRIPTION}'",
     "insert into aos_auth.tenant (name, display_name) values ('bench', 'The benchmark')",
+    f"""
+    do $$
+    begin
+        if to_regrole('{LOGIN}') is null then  -- roles outlive the databases of a run
+            create role {LOGIN} login;
+        end if;
+    end
+    $$
+    """,
+    f"""
+    insert into aos_auth.principal (tenant_id, db_role)
+    select tenant_id, '{LOGIN}' from aos_auth.tenant where name = 'bench'
+    """,
+    f"select aos_auth.grant_access('{LOGIN}', 'user')",
+    """
+    insert into aos_agent.budget (tenant_id, period, max_tokens)
+    select tenant_id, 'day', 1000000000 from aos_auth.tenant where name = 'bench'
+    """,
     """
     insert into aos_meta.provider (provider, driver, base_url)
     values ('bench', 'openai_chat', %(base_url)s)
@@ -100,6 +126,10 @@ class PgAgentOS(SqlOnly):
 
     turn_sql = f"select aos_agent.ask('{AGENT}', %(text)s, %(thread)s)"
 
+    def connect_for_turns(self) -> psycopg.Connection[Any]:
+        """A connection of the application's login."""
+        return psycopg.connect(make_conninfo(self.endpoints.dsn, user=LOGIN), autocommit=True)
+
     def setup(self) -> None:
         values = {
             "base_url": self.endpoints.base_url,
@@ -114,7 +144,7 @@ class PgAgentOS(SqlOnly):
                 connection.execute(statement, values if "%(" in statement else None)
 
     def prepare(self, threads: Sequence[str]) -> list[str]:
-        with self.connect() as connection:
+        with self.connect_for_turns() as connection:
             rows = connection.execute(OPEN, {"agent": AGENT, "count": len(threads)}).fetchall()
         return [row[0] for row in rows]
 

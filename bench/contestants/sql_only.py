@@ -24,9 +24,13 @@ class SqlOnly(Contestant):
     def connection(self) -> psycopg.Connection[Any]:
         """This thread's connection."""
         if not hasattr(self.local, "connection"):
-            self.local.connection = self.connect()
+            self.local.connection = self.connect_for_turns()
             self.connections.append(self.local.connection)
         return self.local.connection  # type: ignore[no-any-return]
+
+    def connect_for_turns(self) -> psycopg.Connection[Any]:
+        """A connection for the measured time."""
+        return self.connect()
 
     def arguments(self, thread: str, text: str) -> dict[str, Any]:
         """The parameters of `turn_sql`."""
