@@ -51,12 +51,13 @@ begin
     perform aos_auth._require_operator();
     perform aos_agent._tenant_name(export_tenant.tenant_id);
     for v_table in
-        -- bytea: what is sealed stays where its master key is
+        -- What is sealed stays where its master key is.
         select t.table_name, n.nspname, c.relname, coalesce(json_object_agg(a.attname, null) filter (where a.attname is not null), '{}') as sealed
           from aos_agent._tenant_tables() as t
           join pg_class as c on c.oid = t.table_name
           join pg_namespace as n on n.oid = c.relnamespace
           left join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and a.atttypid = 'bytea'::regtype
+                and c.oid = 'aos_meta.secret'::regclass
          group by t.table_name, t.place, n.nspname, c.relname
          order by t.place, n.nspname, c.relname
     loop
@@ -93,7 +94,8 @@ begin
     for v_table in
         select t.table_name
           from aos_agent._tenant_tables() as t
-         where t.table_name <> 'aos_core.event_log'::regclass  -- append-only: ids and hashes, which outlive the rows
+         -- append-only: ids and hashes, which outlive the rows
+         where t.table_name not in ('aos_core.event_log'::regclass, 'aos_core.event_head'::regclass, 'aos_core.event_seal'::regclass)
          order by t.place desc, t.table_name = 'aos_auth.tenant'::regclass, t.table_name::text
     loop
         execute format('delete from %s as t where t.tenant_id = $1', v_table) using delete_tenant.tenant_id;

@@ -20,6 +20,7 @@ declare
     v_chain_id uuid := _log.conversation_id;
     v_actor text := aos_auth.actor();
     v_now timestamptz := clock_timestamp();
+    v_detail jsonb := _log.detail;
     v_no integer;
     v_hash bytea;
 begin
@@ -27,10 +28,13 @@ begin
     update aos_core.run as r
        set event_no = r.event_no + 1,
            event_hash = aos_core._event_hash(r.event_hash, r.event_no + 1, v_now, v_chain_id, v_tenant_id, _log.run_id, _log.event_type,
-               v_actor, _log.detail)
+               v_actor, v_detail)
      where r.run_id = (select l.run_id from aos_core.run as l where l.conversation_id = v_chain_id order by l.turn_no desc limit 1)
     returning r.event_no, r.event_hash into v_no, v_hash;
     if not found then
+        if v_chain_id is not null then  -- a conversation that is gone, or that had no turn yet
+            v_detail := jsonb_build_object('conversation_id', v_chain_id) || coalesce(v_detail, '{}');
+        end if;
         v_chain_id := v_tenant_id;
         insert into aos_core.event_head (tenant_id) values (v_tenant_id) on conflict on constraint event_head_pkey do nothing;
         perform from aos_core.event_head as h where h.tenant_id = v_tenant_id for update;
@@ -38,12 +42,12 @@ begin
         update aos_core.event_head as h
            set event_no = h.event_no + 1,
                event_hash = aos_core._event_hash(h.event_hash, h.event_no + 1, v_now, v_chain_id, v_tenant_id, _log.run_id,
-                   _log.event_type, v_actor, _log.detail)
+                   _log.event_type, v_actor, v_detail)
          where h.tenant_id = v_tenant_id
         returning h.event_no, h.event_hash into v_no, v_hash;
     end if;
     insert into aos_core.event_log (created_at, event_no, chain_id, tenant_id, run_id, event_type, actor, detail, hash)
-    values (v_now, v_no, v_chain_id, v_tenant_id, _log.run_id, _log.event_type, v_actor, _log.detail, v_hash);
+    values (v_now, v_no, v_chain_id, v_tenant_id, _log.run_id, _log.event_type, v_actor, v_detail, v_hash);
 end
 $$;
 comment on function aos_core._log(uuid, uuid, uuid, text, jsonb) is
@@ -75,3 +79,20 @@ alter table aos_core.event_seal enable always trigger refuse_change;
 create trigger refuse_truncate before truncate on aos_core.event_seal
     for each statement execute function aos_core._refuse_change('seal');
 alter table aos_core.event_seal enable always trigger refuse_truncate;
+
+create function aos_core._log_deletion() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp set row_security = on
+as $$
+begin
+    -- The last turn of a conversation takes the head of its chain of events along: the tenant's chain keeps it.
+    perform aos_core._log(h.tenant_id, null, null, 'conversation_deleted', jsonb_build_object('conversation_id', h.conversation_id,
+                'turns', h.turn_no, 'event_no', h.event_no, 'event_hash', encode(h.event_hash, 'hex')))
+       from (select distinct on (g.conversation_id) g.* from gone as g order by g.conversation_id, g.turn_no desc) as h
+      where not exists (select from aos_core.run as r where r.conversation_id = h.conversation_id);
+    return null;
+end
+$$;
+comment on function aos_core._log_deletion() is 'Trigger: the deletion of a conversation that had turns is an event.';
+
+create trigger log_deletion after delete on aos_core.run referencing old table as gone
+    for each statement execute function aos_core._log_deletion();

@@ -108,7 +108,7 @@ begin
     -- Each entry follows the one before it.
     return query
         with anchor as (
-            select h.chain_id, h.event_no, h.hash
+            select distinct h.chain_id, h.event_no, h.hash
               from aos_core.event_seal as s, unnest(s.chain_ids, s.event_nos, s.hashes) as h (chain_id, event_no, hash)
              where s.kind = 'cut' and s.tenant_id = coalesce(verify_event_log.tenant_id, s.tenant_id)
         ),
@@ -121,9 +121,10 @@ begin
         linked as (
             select e.*, case when e.event_no = 1 then ''::bytea
                              when e.previous_no = e.event_no - 1 then e.previous_hash
-                             else (select a.hash from anchor as a where a.chain_id = e.chain_id and a.event_no = e.event_no - 1 limit 1)
+                             else a.hash  -- the entry before it was in a month that was dropped
                         end as link
               from entry as e
+              left join anchor as a on a.chain_id = e.chain_id and a.event_no = e.event_no - 1
         )
         select l.chain_id, l.event_no,
                case when l.previous_no = l.event_no then 'inserted: there are two entries of this number'
@@ -138,7 +139,7 @@ begin
     -- Each chain ends where its head says.
     return query
         with anchor as (
-            select h.chain_id, h.event_no, h.hash
+            select distinct h.chain_id, h.event_no, h.hash
               from aos_core.event_seal as s, unnest(s.chain_ids, s.event_nos, s.hashes) as h (chain_id, event_no, hash)
              where s.kind = 'cut' and s.tenant_id = coalesce(verify_event_log.tenant_id, s.tenant_id)
         ),
@@ -147,19 +148,22 @@ begin
               from (select e.chain_id, e.event_no, e.hash, false as is_anchor from aos_core.event_log as e
                      where e.tenant_id = coalesce(verify_event_log.tenant_id, e.tenant_id)
                     union all select a.chain_id, a.event_no, a.hash, true from anchor as a) as t
-             order by t.chain_id, t.event_no desc, t.is_anchor
+             order by t.chain_id, t.event_no desc, t.is_anchor desc
         ),
         head as (
-            (select distinct on (r.conversation_id) r.conversation_id as chain_id, r.event_no, r.event_hash
-              from aos_core.run as r where r.tenant_id = coalesce(verify_event_log.tenant_id, r.tenant_id)
-             order by r.conversation_id, r.turn_no desc)
-            union all
-            select h.tenant_id, h.event_no, h.event_hash from aos_core.event_head as h
-             where h.tenant_id = coalesce(verify_event_log.tenant_id, h.tenant_id)
-            union all
-            select (e.detail ->> 'conversation_id')::uuid, (e.detail ->> 'event_no')::integer, decode(e.detail ->> 'event_hash', 'hex')
-              from aos_core.event_log as e
-             where e.event_type = 'conversation_deleted' and e.chain_id = e.tenant_id and e.tenant_id = coalesce(verify_event_log.tenant_id, e.tenant_id)
+            -- of the latest turn; where there is none, what was recorded when the last one was deleted
+            select distinct on (h.chain_id) h.chain_id, h.event_no, h.event_hash
+              from (select r.conversation_id as chain_id, r.event_no, r.event_hash, r.turn_no, 1 as rank
+                      from aos_core.run as r where r.tenant_id = coalesce(verify_event_log.tenant_id, r.tenant_id)
+                    union all
+                    select h.tenant_id, h.event_no, h.event_hash, 0, 1
+                      from aos_core.event_head as h where h.tenant_id = coalesce(verify_event_log.tenant_id, h.tenant_id)
+                    union all
+                    select (e.detail ->> 'conversation_id')::uuid, (e.detail ->> 'event_no')::integer, decode(e.detail ->> 'event_hash', 'hex'),
+                           (e.detail ->> 'turns')::integer, 2
+                      from aos_core.event_log as e
+                     where e.event_type = 'conversation_deleted' and e.chain_id = e.tenant_id and e.tenant_id = coalesce(verify_event_log.tenant_id, e.tenant_id)) as h
+             order by h.chain_id, h.rank, h.turn_no desc, h.event_no desc
         )
         select coalesce(t.chain_id, h.chain_id), coalesce(t.event_no, h.event_no),
                case when h.chain_id is null then 'missing: the head of this chain; its turns were deleted without a record'
@@ -170,7 +174,7 @@ begin
                end
           from tail as t
           full join head as h on h.chain_id = t.chain_id
-         where (h.chain_id is null and not exists (select from anchor as a where a.chain_id = t.chain_id and a.event_no = t.event_no))
+         where (h.chain_id is null and not t.is_anchor)
             or (h.chain_id is not null and (t.event_no, t.hash) is distinct from (h.event_no, h.event_hash))
          order by 1, 2;
     -- What was sealed is still there.
@@ -179,15 +183,17 @@ begin
             select h.chain_id, h.event_no, h.hash, s.kind, s.seal_no
               from aos_core.event_seal as s, unnest(s.chain_ids, s.event_nos, s.hashes) as h (chain_id, event_no, hash)
              where s.tenant_id = coalesce(verify_event_log.tenant_id, s.tenant_id)
+        ),
+        dropped as (
+            select h.chain_id, max(h.event_no) as event_no from sealed as h where h.kind = 'cut' group by h.chain_id
         )
         select h.chain_id, h.event_no,
                case when e.chain_id is null then format('missing: seal %s names this entry', h.seal_no)
                     else format('altered: seal %s names it with another hash', h.seal_no) end
           from sealed as h
           left join aos_core.event_log as e on e.chain_id = h.chain_id and e.event_no = h.event_no
-         where h.kind = 'seal' and e.hash is distinct from h.hash
-           and (e.chain_id is not null
-                or not exists (select from sealed as c where c.kind = 'cut' and c.chain_id = h.chain_id and c.event_no >= h.event_no))
+          left join dropped as d on d.chain_id = h.chain_id and d.event_no >= h.event_no
+         where h.kind = 'seal' and e.hash is distinct from h.hash and (e.chain_id is not null or d.chain_id is null)
          order by 1, 2;
     -- Each seal follows the one before it.
     return query

@@ -77,6 +77,8 @@ def furnish(house: House) -> Estate:
         cost=0.5,
     )  # fmt: skip
     finished = _finished_turn(house, tenant, word)
+    house.call("aos_core._log", tenant.tenant_id, None, None, "furnished")
+    house.call("aos_core.seal_event_log")
     conversation_id, turn_id, step_id = _waiting_turn(house, tenant, skill, word)
     return Estate(
         tenant, word, role, skill, f"http_{word}", turn_id, step_id, finished, conversation_id

@@ -18,7 +18,9 @@ from docs.pages import Block, parts
 from house import House
 
 #: what an export leaves out or a way back does not write
-NOT_PUT_BACK = ("aos_core.event_log", "aos_meta.secret", "aos_meta.secret_grant")
+# the event log with its heads and seals is still there, and goes on
+EVENTS = ("aos_core.event_log", "aos_core.event_head", "aos_core.event_seal")
+NOT_PUT_BACK = (*EVENTS, "aos_meta.secret", "aos_meta.secret_grant")
 
 
 @pytest.fixture
@@ -191,9 +193,8 @@ def test_the_documented_way_out_and_back_loses_no_row(
         {"table": table, "row": row} for table, row in exported(house, tenant)
     ]
     house.call("aos_agent.delete_tenant", tenant.tenant_id, tenant.name)
-    assert {t: rows for t, rows in contents(house, tenant.tenant_id).items() if rows}.keys() == {
-        "aos_core.event_log"
-    }
+    left = {table for table, rows in contents(house, tenant.tenant_id).items() if rows}
+    assert left == set(EVENTS)
     psql(doors, of_this_tenant(documented("BEGIN;")), tmp_path)
     assert contents(house, tenant.tenant_id, *NOT_PUT_BACK) == before
     assert contents(house, neighbour.tenant.tenant_id) == untouched
@@ -202,6 +203,7 @@ def test_the_documented_way_out_and_back_loses_no_row(
     house.result(estate.turn_id, estate.skill, "sent")
     house.finish(estate.turn_id)
     house.start(tenant.conversation_id)
+    assert house.rows("select * from aos_core.verify_event_log(%s)", tenant.tenant_id) == []
 
 
 # delete
@@ -216,17 +218,18 @@ def test_a_deletion_deletes_all_rows_of_the_tenant_and_no_other(
     untouched = contents(house, neighbour.tenant.tenant_id)
     deleted = house.call("aos_agent.delete_tenant", tenant.tenant_id, tenant.name)
     after = contents(house, tenant.tenant_id)
-    assert {t for t, rows in after.items() if rows} == {"aos_core.event_log"}
-    assert deleted == {t: len(r) for t, r in before.items() if t != "aos_core.event_log"}
+    assert {t for t, rows in after.items() if rows} == set(EVENTS)
+    assert deleted == {t: len(r) for t, r in before.items() if t not in EVENTS}
     assert contents(house, neighbour.tenant.tenant_id) == untouched
     # the log has one more, and nothing of what was said
     assert set(after["aos_core.event_log"]) > set(before["aos_core.event_log"])
     [[last, detail]] = house.rows(
         "select event_type, detail from aos_core.event_log where tenant_id = %s"
-        " order by event_id desc limit 1",
+        " order by created_at desc limit 1",
         tenant.tenant_id,
     )
     assert (last, detail) == ("tenant_deleted", deleted)
+    assert house.rows("select * from aos_core.verify_event_log(%s)", tenant.tenant_id) == []
     assert estate.word not in "".join(after["aos_core.event_log"])
 
 
@@ -327,12 +330,12 @@ def test_only_what_is_older_than_its_tenant_keeps_goes(doors: Doors, keeper: Ten
     for table in ("aos_agent.message", "aos_core.run"):
         left = f"select count(*) from {table} where conversation_id = %s"
         assert house.one(left, old) == 0
-    [event] = house.rows(
-        "select event_type from aos_core.event_log where conversation_id = %s"
-        " order by event_id desc limit 1",
+    events = house.rows(
+        "select event_type from aos_core.event_log where detail ->> 'conversation_id' = %s::text"
+        " order by event_no",
         old,
     )
-    assert event == ("conversation_expired",)
+    assert events == [("conversation_deleted",), ("conversation_expired",)]
     assert house.call("aos_agent.apply_retention") == 0
 
 

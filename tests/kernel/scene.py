@@ -150,7 +150,8 @@ class Scene:
         return [
             row["event_type"]
             for row in self.rows(
-                "select event_type from aos_core.event_log where tenant_id = %s order by created_at",
+                "select event_type from aos_core.event_log where tenant_id = %s"
+                " order by created_at",
                 self.tenant_id,
             )
         ]
