@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .errors import ProviderError
 from .net.client import Client
 from .net.message import HttpRequest, HttpResponse, Limits
 from .net.wait import Interrupts, Steps
@@ -29,8 +30,17 @@ class Carrier:
             carrier: ``wire`` or ``sdk``, as ``aos_meta.provider.carrier`` says.
 
         Raises:
-            ProviderError: no complete response arrived within the limits.
+            ProviderError: no complete response arrived within the limits, or the provider needs a
+                key and there is none.
         """
+        if endpoint.needs_key and endpoint.api_key is None:
+            raise ProviderError(
+                "authentication",
+                f"there is no key for provider {endpoint.provider}",
+                provider=endpoint.provider,
+                hint="No secret of that name may be used, and the server's environment has none:"
+                " docs/secrets.md.",
+            )
         if carrier == "sdk":
             from .providers.sdk import exchange_with_sdk
 

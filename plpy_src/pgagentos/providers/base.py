@@ -73,6 +73,7 @@ class Endpoint(NamedTuple):
         api_key: None for servers that want none.
         options: the provider's and the model's options, the model's winning. Known keys are listed
             in docs/providers.md; drivers ignore what they do not know.
+        needs_key: without *api_key* it is not called.
     """
 
     provider: str
@@ -80,6 +81,7 @@ class Endpoint(NamedTuple):
     base_url: str
     api_key: str | None = None
     options: Mapping[str, Any] = NOTHING
+    needs_key: bool = False
 
     def __repr__(self) -> str:
         """Leave the key out: a repr ends up in messages and logs."""

@@ -90,7 +90,7 @@ def endpoint_of(row: Mapping[str, Any], options: Mapping[str, Any], key: str | N
     """Where and as whom to call.
 
     Args:
-        row: ``provider``, ``driver`` and ``base_url``.
+        row: ``provider``, ``driver``, ``base_url``, ``secret_name`` and ``api_key_env``.
         options: the provider's and the model's options, the model's winning.
         key: see :func:`api_key`.
     """
@@ -100,4 +100,5 @@ def endpoint_of(row: Mapping[str, Any], options: Mapping[str, Any], key: str | N
         base_url=row["base_url"],
         api_key=key,
         options=options,
+        needs_key=row["secret_name"] is not None or row["api_key_env"] is not None,
     )
