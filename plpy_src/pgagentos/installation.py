@@ -74,23 +74,22 @@ def _package(name: str, use: str) -> Finding:
 
 def _master_key(database: Database) -> Finding:
     """Whether stored secrets can be opened; what is in the file is not shown."""
-    used = {row["key_id"]: row["secrets"] for row in key_usage(database)}
-    stored = sum(used.values())
-    needed = f"{stored} stored {'secret needs' if stored == 1 else 'secrets need'} it"
+    used = {row["key_id"]: row["sealed"] for row in key_usage(database)}
+    sealed = sum(used.values())
+    needed = f"secrets and ticket keys that need it: {sealed}"
     try:
         keys = [key.key_id for key in master_key.read()]
     except InstallationError as error:
-        detail = f"{error.message}; {needed if stored else 'no secret is stored'}"
-        hint = error.hint if stored else f"Only for stored secrets: {error.hint}"
-        return "master key", "missing", detail, hint
+        hint = error.hint if sealed else f"Only for secrets and ticket keys: {error.hint}"
+        return "master key", "missing", f"{error.message}; {needed}", hint
     lost = [key_id for key_id in used if key_id not in keys]
     if lost:
         detail = f"{', '.join(lost)} not in {master_key.path()}; {needed}"
-        hint = "Put the line back, below the first one, or set those secrets again."
+        hint = "Put the line back, below the first one, or set the secrets again."
         return "master key", "missing", detail, hint
-    detail = f"{master_key.path()}, current key {keys[0]}, {stored} stored secrets"
+    detail = f"{master_key.path()}, current key {keys[0]}; {needed}"
     if any(key_id != keys[0] for key_id in used):
-        hint = "SELECT aos_meta.rotate_secrets() seals all secrets with the current key."
+        hint = "SELECT aos_meta.rotate_secrets() seals them all with the current key."
         return "master key", "ok", detail, hint
     return "master key", "ok", detail, None
 

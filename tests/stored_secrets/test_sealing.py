@@ -13,6 +13,8 @@ from house import House
 from kernel.replies import says
 from kernel.scene import Scene
 
+NEEDED = "secrets and ticket keys that need it:"
+
 
 @pytest.fixture
 def keys(key_file: Path) -> Iterator[Path]:
@@ -102,10 +104,11 @@ def test_rotation_seals_everything_anew_and_the_old_key_can_go(
     tenant = operator.tenant()
     operator.call("aos_meta.set_secret", "key", "operators")
     operator.call("aos_meta.set_secret", "key", "tenants", tenant)
+    signing = operator.call("aos_auth.create_ticket_key", "web")
     rotate(keys)
     assert opened(operator) == "operators"  # the old key still opens
     operator.call("aos_meta.set_secret", "new", "under the new key")
-    assert operator.call("aos_meta.rotate_secrets") == 2
+    assert operator.call("aos_meta.rotate_secrets") == 3
     assert operator.call("aos_meta.rotate_secrets") == 0
     lines = keys.read_bytes().splitlines(keepends=True)
     assert len(lines) >= 2
@@ -113,6 +116,7 @@ def test_rotation_seals_everything_anew_and_the_old_key_can_go(
     assert (opened(operator), opened(operator, "key", tenant)) == ("operators", "tenants")
     assert opened(operator, "new") == "under the new key"
     assert operator.one("select count(distinct key_id) from aos_meta.secret") == 1
+    assert bytes(operator.one("select aos_auth._ticket_key('web'::text)")).decode() == signing
 
 
 def test_without_the_key_that_sealed_it_a_secret_stays_shut(
@@ -179,7 +183,7 @@ def test_the_installation_check_speaks_of_the_master_key_and_shows_none(
         return row
 
     first = keys.read_text().splitlines()[0].split(":")[0]
-    assert finding() == ("ok", f"{keys}, current key {first}, 0 stored secrets", None)
+    assert finding() == ("ok", f"{keys}, current key {first}; {NEEDED} 0", None)
     operator.call("aos_meta.set_secret", "anthropic_api_key", "value")
     assert finding("provider anthropic") == (
         "ok",
@@ -189,11 +193,11 @@ def test_the_installation_check_speaks_of_the_master_key_and_shows_none(
     rotate(keys)
     second = keys.read_text().splitlines()[0].split(":")[0]
     status, detail, hint = finding()
-    assert (status, detail) == ("ok", f"{keys}, current key {second}, 1 stored secrets")
+    assert (status, detail) == ("ok", f"{keys}, current key {second}; {NEEDED} 1")
     assert "rotate_secrets" in str(hint)
     write(keys, keys.read_bytes().splitlines(keepends=True)[0], keys.stat())
     status, detail, hint = finding()
-    assert (status, detail) == ("missing", f"{first} not in {keys}; 1 stored secret needs it")
+    assert (status, detail) == ("missing", f"{first} not in {keys}; {NEEDED} 1")
     keys.chmod(0o644)
     status, detail, hint = finding()
     assert status == "missing"
@@ -202,10 +206,10 @@ def test_the_installation_check_speaks_of_the_master_key_and_shows_none(
     status, detail, hint = finding()
     assert (status, detail) == (
         "missing",
-        f"there is no master key at {keys}; 1 stored secret needs it",
+        f"there is no master key at {keys}; {NEEDED} 1",
     )
     assert str(hint).startswith("Run scripts/master_key")
     operator.call("aos_meta.drop_secret", "anthropic_api_key")
     status, detail, hint = finding()
-    assert (status, "no secret is stored" in detail) == ("missing", True)
-    assert str(hint).startswith("Only for stored secrets")
+    assert (status, detail.endswith(f"{NEEDED} 0")) == ("missing", True)
+    assert str(hint).startswith("Only for secrets and ticket keys")

@@ -1,1 +1,1 @@
-"""Secrets: the master key, the cipher, and the way in that no log sees."""
+"""Secrets: the master key, and the way in that no log sees."""

@@ -1,7 +1,7 @@
 """Statements about stored secrets.
 
-A plain value comes back as a result, which nothing logs; no statement here takes one but
-:func:`seal`.
+A plain value comes back as a result, which nothing logs. No statement takes one: what is to be
+sealed goes from the client through PL/pgSQL alone (``sql/aos_meta/secret.sql`` says why).
 """
 
 from __future__ import annotations
@@ -69,43 +69,10 @@ def secret_for_http(
     return str(value)
 
 
-def seal(database: Database, purpose: str, value: bytes) -> tuple[str, bytes]:
-    """Seal a value with the current master key.
-
-    Args:
-        purpose: what it is for; the same text opens it.
-
-    Returns:
-        id of the master key, and the sealed value.
-
-    Raises:
-        DatabaseError: ``OS901``: the master key is missing or open to others.
-    """
-    row = database.rows(
-        "select s.key_id, s.sealed from aos_meta._seal($1::text, $2::bytea) as s", purpose, value
-    )[0]
-    return str(row["key_id"]), bytes(row["sealed"])
-
-
-def open_sealed(database: Database, purpose: str, key_id: str, sealed: bytes) -> bytes:
-    """Open what :func:`seal` returned.
-
-    Raises:
-        DatabaseError: ``OS901``: the master key is missing, or the value was changed, or it was
-            sealed for another purpose.
-    """
-    row = database.rows(
-        "select aos_meta._open_sealed($1::text, $2::text, $3::bytea) as value",
-        purpose,
-        key_id,
-        sealed,
-    )[0]
-    return bytes(row["value"])
-
-
 def key_usage(database: Database) -> list[Row]:
-    """``key_id`` and ``secrets``: how many secrets each master key has sealed."""
+    """``key_id`` and ``sealed``: how many secrets and ticket keys each master key has sealed."""
     return database.rows(
-        "select s.key_id, count(*)::integer as secrets from aos_meta.secret as s"
+        "select s.key_id, count(*)::integer as sealed from (select key_id from aos_meta.secret"
+        " union all select master_key_id from aos_auth.ticket_key) as s (key_id)"
         " group by s.key_id order by s.key_id"
     )
