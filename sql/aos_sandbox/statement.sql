@@ -7,10 +7,10 @@ as $$
 declare
     v_tree text;
 begin
-    execute format('create function aos_sandbox.%I() returns setof text stable language sql begin atomic %s; end', function_name, statement);
-    select p.prosqlbody::text into strict v_tree
+    execute pg_catalog.format('create function aos_sandbox.%I() returns setof text stable language sql begin atomic %s; end', function_name, statement);
+    select p.prosqlbody::pg_catalog.text into strict v_tree
       from pg_catalog.pg_proc as p
-     where p.pronamespace = 'aos_sandbox'::pg_catalog.regnamespace and p.proname operator(pg_catalog.=) function_name;
+     where p.pronamespace operator(pg_catalog.=) 'aos_sandbox'::pg_catalog.regnamespace and p.proname operator(pg_catalog.=) function_name;
     if pg_catalog.octet_length(v_tree) operator(pg_catalog.>) 1000000 then
         raise exception using errcode = 'program_limit_exceeded', message = 'the analysed query is too large';
     end if;
