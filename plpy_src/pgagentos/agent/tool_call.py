@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from ..database import Database, DatabaseError
-from ..errors import InvalidInput
+from ..errors import InstallationError, InvalidInput
 from ..net.wait import Steps
 from ..providers.base import ToolCall
 from ..providers.wire import clean_text, dumps, parse_arguments
@@ -101,6 +101,8 @@ class Tools:
         """
         if skill.implementation == "http":
             return (yield from self._call_service(turn, skill, arguments))
+        if skill.implementation == "sql_query":
+            return self._query(turn, arguments)
         return self._run_function(turn, skill, arguments)
 
     def _call_service(self, turn: Turn, skill: Skill, arguments: str) -> Steps[tuple[str, str]]:
@@ -114,6 +116,17 @@ class Tools:
                 self._database, self._clients, skill.skill_id, arguments, turn.context.tenant_id
             )
         )
+
+    def _query(self, turn: Turn, arguments: str) -> tuple[str, str]:
+        """The model's own SQL, in the sandbox."""
+        from ..skills import sql_query
+
+        context = turn.context
+        query = str(json.loads(arguments)["query"])
+        try:
+            return sql_query.run(self._database, query, context.agent_id, context.tenant_id)
+        except (InstallationError, InvalidInput) as error:
+            return "failed", error.message
 
     def _run_function(self, turn: Turn, skill: Skill, arguments: str) -> tuple[str, str]:
         """A SQL function with the rights of the agent's role: one statement, undone if it fails."""
