@@ -6,7 +6,7 @@ from __future__ import annotations
 import psycopg
 
 from cluster import server_major
-from contract.catalogue import FUNCTIONS, OURS, RELATIONS, TABLES, names
+from contract.catalogue import FUNCTIONS, OURS, RELATIONS, STAND_IN, TABLES, names
 
 ROLES = "r.rolname like 'pgagentos\\_%'"
 PINNED = "'search_path=pg_catalog, pg_temp' = any (coalesce(p.proconfig, '{}'))"
@@ -23,12 +23,14 @@ INVOKERS = {
         "arithmetic: it touches nothing"
     ),
     "aos_persona.compose_prompt(text,jsonb,text[])": "text from text: it touches nothing",
+    "aos_sandbox._analyse(text,text)": "has the rights of pgagentos_parser, that is, none",
     "aos_skills.describe_schema(text)": "shows what the caller may read",
 }
 
 #: internal functions that somebody may call
 INTERNAL_BUT_GRANTED = {
     "aos_auth._visible_tenant()": "row security calls it with the rights of who reads",
+    "aos_sandbox._analyse(text,text)": "the kernel calls it as pgagentos_parser",
     "aos_core._load()": "the kernel's functions call it; only the kernel is granted it",
 }
 
@@ -41,6 +43,7 @@ UNPINNED_DEFINERS = {
 
 #: tables of the operator: the same for all tenants
 SHARED_TABLES = {
+    "aos_agent.sql_function_access",
     "aos_auth.role",
     "aos_auth.ticket_key",
     "aos_meta.llm_model_registry",
@@ -92,9 +95,21 @@ def test_every_other_function_is_somebodys_to_call(connection: psycopg.Connectio
     useless = names(
         connection,
         f"select p.oid::regprocedure::text {FUNCTIONS} and p.proname not like '\\_%'"
-        f" and not {GRANTED}",
+        f" and not {GRANTED} and not {STAND_IN}",
     )
     assert useless == []
+
+
+def test_stand_ins_of_built_in_functions_are_as_harmless_as_those(
+    connection: psycopg.Connection,
+) -> None:
+    """They are granted to the roles of agents that have the skill sql_query."""
+    stand_ins = f"select p.oid::regprocedure::text {FUNCTIONS} and {STAND_IN}"
+    assert len(names(connection, stand_ins)) > 50
+    harmful = names(
+        connection, f"{stand_ins} and (p.prosecdef or p.provolatile = 'v' or {GRANTED})"
+    )
+    assert harmful == []
 
 
 def test_what_only_the_kernel_calls_is_no_definer_but_for_triggers(
@@ -308,10 +323,16 @@ def test_the_role_of_agents_may_call_what_every_tool_may_and_read_nothing(
     assert readable == []
 
 
-def test_the_parsers_role_may_nothing_of_ours(connection: psycopg.Connection) -> None:
+def test_the_parsers_role_may_analyse_and_nothing_else(connection: psycopg.Connection) -> None:
     usable = names(
         connection,
         f"select n.nspname from pg_namespace n where {OURS}"
         " and has_schema_privilege('pgagentos_parser', n.oid, 'usage, create')",
     )
-    assert usable == []
+    assert usable == ["aos_sandbox"]
+    callable_by_it = names(
+        connection,
+        f"select p.oid::regprocedure::text {FUNCTIONS}"
+        " and has_function_privilege('pgagentos_parser', p.oid, 'execute')",
+    )
+    assert callable_by_it == ["aos_sandbox._analyse(text,text)"]
