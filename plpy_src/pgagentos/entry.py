@@ -113,7 +113,10 @@ def _sql_query(session: Session, agent_name: str, query: str) -> str:
     from .skills import sql_query
     from .store.sandbox import find_agent
 
-    return sql_query.run(session.database, query, *find_agent(session.database, agent_name))[1]
+    agent_id, tenant_id = find_agent(session.database, agent_name)
+    identities = session.identities
+    with identities.acting(tenant_id, identities.current().principal_id):
+        return sql_query.run(session.database, query, agent_id, tenant_id)[1]
 
 
 def _embed(session: Session, content: str, input_type: str) -> str:
