@@ -62,6 +62,8 @@ as $$
 begin
     execute format('grant usage on schema aos_sandbox to %I', db_role);
     execute format('grant execute on all functions in schema aos_sandbox to %I', db_role);
+    -- Those two run text that they are given.
+    execute format('revoke execute on function aos_sandbox._analyse(text, text), aos_sandbox._admit(name) from %I', db_role);
 end
 $$;
 comment on function aos_sandbox._admit(name) is 'Lets the queries of agents with this database role call the stand-ins of built-in functions.';

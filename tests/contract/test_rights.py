@@ -336,3 +336,22 @@ def test_the_parsers_role_may_analyse_and_nothing_else(connection: psycopg.Conne
         " and has_function_privilege('pgagentos_parser', p.oid, 'execute')",
     )
     assert callable_by_it == ["aos_sandbox._analyse(text,text)"]
+
+
+def test_a_role_whose_queries_are_let_into_the_sandbox_may_not_analyse(
+    connection: psycopg.Connection,
+) -> None:
+    with connection.transaction(force_rollback=True):
+        connection.execute("create role let_in; select aos_sandbox._admit('let_in')")
+        callable_by_it = names(
+            connection,
+            f"select p.oid::regprocedure::text {FUNCTIONS} and n.nspname = 'aos_sandbox'"
+            " and has_function_privilege('let_in', p.oid, 'execute')",
+        )
+        assert len(callable_by_it) > 50
+        assert not {"aos_sandbox._analyse(text,text)", "aos_sandbox._admit(name)"} & set(
+            callable_by_it
+        )
+        assert not names(
+            connection, "select has_schema_privilege('let_in', 'aos_sandbox', 'create')"
+        )[0]
