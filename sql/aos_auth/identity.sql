@@ -121,6 +121,7 @@ begin
     execute format('grant usage on schema aos_auth, aos_skills, aos_core to %I', _grant_tools.db_role);
     execute format('grant execute on function aos_auth.tenant_id(), aos_auth.principal_id(), aos_skills.describe_schema(text),
         aos_core.memory_store(text, text, uuid, uuid), aos_core.memory_recall(text, uuid) to %I', _grant_tools.db_role);
+    perform aos_sandbox._admit(_grant_tools.db_role);
 end
 $$;
-comment on function aos_auth._grant_tools(name) is 'Gives a role what every agent''s tools may call: the identity, the description of the tables, the session memory.';
+comment on function aos_auth._grant_tools(name) is 'Gives a role what every agent''s tools may call: the identity, the description of the tables, the session memory, what queries in the sandbox need.';
