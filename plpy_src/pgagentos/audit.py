@@ -1,8 +1,8 @@
 """Lines for the server's log about what must outlive the rollback of a turn.
 
-A row that a turn writes goes when its transaction is rolled back. What has been spent at a vendor by
-then, and what a model was refused, is written into the server's log as well: one line of JSON, so
-that a log collector can read it. docs/audit.md lists the events.
+A row that a turn writes goes when its transaction is rolled back. What has been spent at a vendor
+by then, and what a model was refused, is written into the server's log as well: one line of JSON,
+so that a log collector can read it. docs/audit.md lists the events.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from .in_flight import InFlight, Snapshot, used_by_others
@@ -158,21 +158,31 @@ class Budgets:
         prices = self._prices.get(model_id)
         if prices is None or prices[1] is None or prices[4] is None:
             return 0
-        fresh, cached, written, output = map(float, prices[1:])
-        rest = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
-        dollars_for_a_million = (
-            rest * fresh
-            + usage.cached_tokens * cached
-            + usage.cache_write_tokens * written
-            + usage.output_tokens * output
-        )
-        return round(dollars_for_a_million * UNITS / 1_000_000)
+        return cost(prices[1:], usage)
 
     def _unpriced(self) -> str | None:
         for name, fresh, _, _, output in self._prices.values():
             if fresh is None or output is None:
                 return str(name)
         return None
+
+
+def cost(prices: Sequence[float], usage: Usage) -> int:
+    """What a reply costs, in 1e-8 US dollars, as ``aos_meta.call_cost`` says it.
+
+    Args:
+        prices: US dollars for a million tokens: of input, of cached input, of input that is written
+            to the cache, of output.
+    """
+    fresh, cached, written, output = map(float, prices)
+    rest = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
+    dollars_for_a_million = (
+        rest * fresh
+        + usage.cached_tokens * cached
+        + usage.cache_write_tokens * written
+        + usage.output_tokens * output
+    )
+    return round(dollars_for_a_million * UNITS / 1_000_000)
 
 
 def _limit(row: dict[str, Any]) -> Limit:

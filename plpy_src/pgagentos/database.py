@@ -71,7 +71,12 @@ class Database(Protocol):
         """Let the kernel's own statements do what :meth:`as_role` refuses the tool below it."""
 
     def log(self, text: str) -> None:
-        """Write one line into the server's log, where it outlives a rollback."""
+        """Write one line into the server's log, where it outlives a rollback.
+
+        Args:
+            text: of :func:`pgagentos.audit.line`. Nothing is logged beside it, in particular not
+                the statement that runs, which may hold what a person said.
+        """
 
     def warn(self, message: str, hint: str | None = None) -> None:
         """Send a WARNING to the client."""

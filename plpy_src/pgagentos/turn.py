@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .budget import Budgets
+from .budget import Budgets, cost
 from .providers.base import Endpoint, Message, Tool, Usage
 
 #: Statuses that a turn never leaves.
@@ -22,6 +22,7 @@ class Model(NamedTuple):
         carrier: ``wire`` or ``sdk``.
         capabilities: flags of the registry.
         timeout_seconds: most time for one request.
+        prices: see :func:`pgagentos.budget.cost`; None for a model without prices.
     """
 
     model_id: str
@@ -30,6 +31,7 @@ class Model(NamedTuple):
     carrier: str
     capabilities: Mapping[str, Any]
     timeout_seconds: float
+    prices: tuple[float, float, float, float] | None
 
 
 class Skill(NamedTuple):
@@ -99,6 +101,30 @@ class TurnContext(NamedTuple):
     is_uncommitted: bool
 
 
+class Spent:
+    """What the model calls have used since the turn was read.
+
+    Attributes:
+        model_calls: how many there were, failed ones included.
+        cost: in 1e-8 US dollars; None when one was to a model without prices.
+    """
+
+    def __init__(self) -> None:
+        self.model_calls = self.input_tokens = self.cached_tokens = self.output_tokens = 0
+        self.cost: int | None = 0
+
+    def add(self, usage: Usage, prices: tuple[float, float, float, float] | None) -> None:
+        """Count a call."""
+        self.model_calls += 1
+        self.input_tokens += usage.input_tokens
+        self.cached_tokens += usage.cached_tokens
+        self.output_tokens += usage.output_tokens
+        if prices is None or self.cost is None:
+            self.cost = None
+        else:
+            self.cost += cost(prices, usage)
+
+
 class Turn:
     """A turn in progress. Everything in it can be read again from the rows.
 
@@ -113,6 +139,7 @@ class Turn:
         budgets: None when its tenant has none.
 
     Attributes:
+        spent: what it has used since it was read.
         answer: the last reply's text, once the turn is completed.
         failure: its error, once it has failed: ``message``, ``hint`` and more.
         new_steps: rows that :func:`pgagentos.store.turns.record` has still to insert; their
@@ -140,6 +167,7 @@ class Turn:
         self.messages = messages
         self.call_ids = call_ids
         self.budgets = budgets
+        self.spent = Spent()
         self.answer: str | None = None
         self.failure: Mapping[str, Any] | None = None
         self.new_steps: list[dict[str, Any]] = []
@@ -148,5 +176,7 @@ class Turn:
     def spend(self, model_id: str, usage: Usage) -> None:
         """Count what a reply of a model has used."""
         self.used_tokens += usage.input_tokens + usage.output_tokens
+        prices = {model.model_id: model.prices for model in self.context.models}
+        self.spent.add(usage, prices[model_id])
         if self.budgets is not None:
             self.budgets.spend(model_id, usage)

@@ -23,7 +23,10 @@ create view aos_agent.turn_context as
           select json_agg(json_build_object('model_id', m.model_id, 'model_name', coalesce(m.wire_name, m.model_name),
                      'context_window', m.context_window, 'max_output_tokens', m.max_output_tokens, 'capabilities', m.capabilities,
                      'provider', d.provider, 'driver', coalesce(m.driver, d.driver), 'base_url', d.base_url, 'api_key_env', d.api_key_env, 'secret_name', d.secret_name,
-                     'carrier', d.carrier, 'options', d.options || m.options) order by m.model_id = v.model_id desc) as models,
+                     'carrier', d.carrier,
+                     'prices', case when m.input_price is not null and m.output_price is not null then json_build_array(m.input_price,
+                         coalesce(m.cached_input_price, m.input_price), coalesce(m.cache_write_price, m.input_price), m.output_price) end,
+                     'options', d.options || m.options) order by m.model_id = v.model_id desc) as models,
                  -- Three bytes for a token is on the safe side for English (about four) and near for Korean (one
                  -- syllable, three bytes, about one token).
                  min((m.context_window - coalesce((v.params ->> 'max_output_tokens')::integer, m.max_output_tokens, 0))::bigint * 3) as bytes

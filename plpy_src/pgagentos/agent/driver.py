@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from ..budget import Budgets
+from .. import audit
+from ..budget import UNITS, Budgets
 from ..carrier import Carrier
 from ..database import Database
 from ..errors import InvalidInput
@@ -111,8 +112,31 @@ def _advance(session: Session, turn: Turn) -> None:
     context = turn.context
     if context.runner != "database":
         return
-    with session.identities.acting(context.tenant_id, context.principal_id):
-        run(
-            loop.advance(session.database, turn, session.carrier.exchange, session.tools),
-            session.database.interrupts,
-        )
+    is_interrupted = True
+    try:
+        with session.identities.acting(context.tenant_id, context.principal_id):
+            run(
+                loop.advance(session.database, turn, session.carrier.exchange, session.tools),
+                session.database.interrupts,
+            )
+        is_interrupted = False
+    finally:
+        # The rows go when the caller rolls back, or is cancelled or killed; the money is spent.
+        session.database.log(_driven(turn, is_interrupted))
+
+
+def _driven(turn: Turn, is_interrupted: bool) -> str:
+    context, spent = turn.context, turn.spent
+    return audit.line(
+        "turn_driven",
+        tenant_id=context.tenant_id,
+        agent_id=context.agent_id,
+        conversation_id=context.conversation_id,
+        turn_id=context.run_id,
+        status="interrupted" if is_interrupted else turn.status,
+        model_calls=spent.model_calls,
+        input_tokens=spent.input_tokens,
+        cached_tokens=spent.cached_tokens,
+        output_tokens=spent.output_tokens,
+        cost=None if spent.cost is None else spent.cost / UNITS,
+    )

@@ -17,6 +17,7 @@ from ..database import DatabaseError, Row
 from ..net.wait import Interrupted
 from ..store import identities
 from .backend_user import BackendUser
+from .server_log import ServerLog
 
 _PARAMETER = re.compile(r"\$(\d+)::([a-z]+(?:\[\])?)")
 
@@ -77,6 +78,7 @@ class PlpyDatabase:
         #: prepared statements by role and text: a plan may hold what one role is allowed to do
         self._plans: dict[tuple[int, str], Any] = {}
         self._user = BackendUser()
+        self._log = ServerLog(plpy)
         self.interrupts = BackendInterrupts(plpy)
 
     def rows(self, sql: str, *params: Any) -> list[Row]:
@@ -114,7 +116,10 @@ class PlpyDatabase:
 
     def log(self, text: str) -> None:
         """See :meth:`pgagentos.database.Database.log`."""
-        self._plpy.log(text)
+        try:
+            self._log.write(text)
+        except self._plpy.Error as error:
+            raise _translated(error) from None
 
     def warn(self, message: str, hint: str | None = None) -> None:
         """See :meth:`pgagentos.database.Database.warn`."""

@@ -171,6 +171,7 @@ def _model(database: Database, row: Mapping[str, Any], turn: Mapping[str, Any]) 
         carrier=row["carrier"],
         capabilities=capabilities,
         timeout_seconds=float(options.get("timeout_seconds", TIMEOUT_SECONDS)),
+        prices=row["prices"] and tuple(row["prices"]),
     )
 
 
