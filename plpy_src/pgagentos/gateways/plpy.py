@@ -78,7 +78,7 @@ class PlpyDatabase:
         #: prepared statements by role and text: a plan may hold what one role is allowed to do
         self._plans: dict[tuple[int, str], Any] = {}
         self._user = BackendUser()
-        self._log = ServerLog(plpy)
+        self._log = ServerLog(plpy.log)
         self.interrupts = BackendInterrupts(plpy)
 
     def rows(self, sql: str, *params: Any) -> list[Row]:

@@ -9,7 +9,7 @@ The settings behind them are a superuser's, and setting them as such would take 
 from __future__ import annotations
 
 import ctypes
-from typing import Any
+from collections.abc import Callable
 
 #: src/include/utils/elog.h
 _PANIC = 23
@@ -17,10 +17,14 @@ _TERSE = 0
 
 
 class ServerLog:
-    """Where lines go that outlive a rollback."""
+    """Where lines go that outlive a rollback.
 
-    def __init__(self, plpy: Any) -> None:
-        self._plpy = plpy
+    Args:
+        log: writes a message at level LOG, with all that the server adds to it.
+    """
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self._log = log
         library = ctypes.PyDLL(None)  # the server program itself
         try:
             self._statement = ctypes.c_int.in_dll(library, "log_min_error_statement")
@@ -29,14 +33,10 @@ class ServerLog:
             self._statement, self._verbosity = ctypes.c_int(), ctypes.c_int()
 
     def write(self, line: str) -> None:
-        """Write one line at level LOG.
-
-        Raises:
-            plpy.Error: it was written, and then the server acted on an order to cancel.
-        """
+        """Write one line. An error of *log* comes after that: an order to stop that waited."""
         statement, verbosity = self._statement.value, self._verbosity.value
         self._statement.value, self._verbosity.value = _PANIC, _TERSE
         try:
-            self._plpy.log(line)
+            self._log(line)
         finally:
             self._statement.value, self._verbosity.value = statement, verbosity
