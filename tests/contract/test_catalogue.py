@@ -138,7 +138,7 @@ def test_python_functions_are_two_lines_and_name_every_entry_point(
         ),
         (
             "tables and views",
-            f"select c.oid::regclass::text {RELATIONS} and c.relkind in ('r', 'v')"
+            f"select c.oid::regclass::text {RELATIONS} and c.relkind in ('r', 'p', 'v')"
             " and obj_description(c.oid, 'pg_class') is null",
         ),
         (
@@ -162,7 +162,7 @@ def test_a_column_of_json_has_a_comment_that_says_what_is_in_it(
         "select c.oid::regclass || '.' || a.attname from pg_attribute"
         " a join pg_class c on c.oid = a.attrelid"
         f" join pg_namespace n on n.oid = c.relnamespace where {OURS}"
-        " and c.relkind = 'r' and a.attnum > 0"
+        " and c.relkind in ('r', 'p') and not c.relispartition and a.attnum > 0"
         " and a.atttypid in ('json'::regtype, 'jsonb'::regtype) and"
         " col_description(c.oid, a.attnum) is null",
     )
@@ -196,7 +196,7 @@ def test_everything_belongs_to_the_extension(connection: psycopg.Connection) -> 
         f"select p.oid::regprocedure::text {FUNCTIONS} and not exists (select from pg_depend d"
         " where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')"
         f" union all select c.oid::regclass::text {RELATIONS} and"
-        " c.relkind in ('r', 'v') and not exists"
+        " c.relkind in ('r', 'p', 'v') and not exists"
         " (select from pg_depend d where d.classid = 'pg_class'::regclass"
         " and d.objid = c.oid and d.deptype = 'e')",
     )

@@ -16,13 +16,14 @@ select n.nspname, obj_description(n.oid, 'pg_namespace')
   from pg_namespace as n
  where n.nspname like 'aos\\_%'
  order by array_position(
-        '{aos_auth,aos_meta,aos_persona,aos_skills,aos_core,aos_agent}', n.nspname::text), n.nspname
+        '{aos_auth,aos_meta,aos_persona,aos_skills,aos_sandbox,aos_core,aos_agent}',
+        n.nspname::text), n.nspname
 """
 _RELATIONS = """
 select c.oid, c.relname, case c.relkind when 'v' then 'view' else 'table' end,
        obj_description(c.oid, 'pg_class')
   from pg_class as c
- where c.relnamespace = %s::regnamespace and c.relkind in ('r', 'v', 'p')
+ where c.relnamespace = %s::regnamespace and c.relkind in ('r', 'v', 'p') and not c.relispartition
  order by c.relkind, c.relname collate "C"
 """
 _COLUMNS = """
@@ -39,6 +40,7 @@ select p.proname, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid
   from pg_proc as p
  where p.pronamespace = %s::regnamespace and left(p.proname, 1) <> '_'
    and p.prorettype <> 'trigger'::regtype
+   and p.pronamespace <> 'aos_sandbox'::regnamespace  -- built-in functions under their own names
  order by p.proname collate "C", 2
 """
 

@@ -25,7 +25,7 @@ select n.nspname || '.' || c.relname, array_agg(a.attname::text)
   from pg_class as c
   join pg_namespace as n on n.oid = c.relnamespace
   join pg_attribute as a on a.attrelid = c.oid
- where n.nspname like 'aos\\_%' and c.relkind in ('r', 'v')
+ where n.nspname like 'aos\\_%' and c.relkind in ('r', 'p', 'v')
  group by 1
 """
 
