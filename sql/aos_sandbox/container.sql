@@ -167,9 +167,9 @@ create function aos_sandbox._greater_or_equal(anyarray, anyarray) returns boolea
 comment on function aos_sandbox._greater_or_equal(anyarray, anyarray) is 'Behind the operator >=.';
 create operator aos_sandbox.>= (leftarg = anyarray, rightarg = anyarray, function = aos_sandbox._greater_or_equal);
 comment on operator aos_sandbox.>= (anyarray, anyarray) is 'As pg_catalog.>=, for arrays of a bounded size.';
-create function aos_sandbox.array_position(anyarray, anyelement) returns integer language sql immutable parallel safe
+create function aos_sandbox.array_position(anycompatiblearray, anycompatible) returns integer language sql immutable parallel safe
     as 'select case when coalesce(aos_sandbox._fits(8 operator(pg_catalog.*) pg_catalog.int8(aos_sandbox._size($1))), true) then pg_catalog.array_position($1, $2) end';
-comment on function aos_sandbox.array_position(anyarray, anyelement) is 'As pg_catalog.array_position, for arrays of a bounded size.';
+comment on function aos_sandbox.array_position(anycompatiblearray, anycompatible) is 'As pg_catalog.array_position, for arrays of a bounded size.';
 create function aos_sandbox.array_to_string(anyarray, text) returns text language sql stable parallel safe
     as 'select case when coalesce(aos_sandbox._fits(8 operator(pg_catalog.*) pg_catalog.int8(aos_sandbox._size($1))), true) then pg_catalog.array_to_string($1, $2) end';
 comment on function aos_sandbox.array_to_string(anyarray, text) is 'As pg_catalog.array_to_string, for arrays of a bounded size.';

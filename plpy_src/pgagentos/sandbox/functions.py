@@ -7,6 +7,8 @@ first. Functions that only casts use are allowed by ``pg_cast``, see :mod:`.judg
 
 from __future__ import annotations
 
+from .operators import VECTOR_OPERATORS
+
 
 def _signatures(text: str) -> frozenset[str]:
     found: set[str] = set()
@@ -244,5 +246,5 @@ STAND_INS = frozenset(
     " jsonb_array_length jsonb_array_elements jsonb_array_elements_text jsonb_each jsonb_each_text"
     " jsonb_object_keys array_position array_to_string".split()
 )
-#: operators of the extension vector
-VECTOR_SYMBOLS = frozenset({"<->", "<#>", "<=>", "<+>"})
+#: what shows that a query needs the extension vector
+OF_VECTOR = VECTOR_FUNCTIONS | VECTOR_OPERATORS

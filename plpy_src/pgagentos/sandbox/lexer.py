@@ -16,14 +16,16 @@ _MAX_IDENTIFIER_BYTES = 63
 
 WORD, QUOTED, STRING, NUMBER, SYMBOL = "word", "quoted", "string", "number", "symbol"
 
-_SPACE = re.compile(r"(?:[ \t\n\r\f\v]+|--[^\n\r]*)+")
 _WORD = re.compile(r"[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*")
-_NUMBER = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_PLAIN_STRING = re.compile(r"'((?:[^']|'')*)'")
 _ESCAPE_STRING = re.compile(r"'((?:[^'\\]|''|\\.)*)'", re.DOTALL)
 _QUOTED = re.compile(r'"((?:[^"]|"")+)"')
 _OPERATOR = re.compile(r"[~!@#^&|`?+\-*/%<>=]+")
-_PUNCTUATION = frozenset(",()[].;")
+#: the usual: a word that no string or U& follows, a number that ends, punctuation, a string, or space
+_PLAIN = re.compile(
+    r"([A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*)(?![A-Za-z0-9_$\x80-\U0010ffff'&])"
+    r"|((?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(?![A-Za-z0-9_$.\x80-\U0010ffff])"
+    r"|(::?|[,()\[\].;])|'((?:[^']|'')*)'|(?:[ \t\n\r\f\v]+|--[^\n\r]*)+"
+)
 _BLOCK_MARK = re.compile(r"/\*|\*/")
 _ESCAPE = re.compile(
     r"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.DOTALL
@@ -52,51 +54,50 @@ def tokens_of(query: str, max_tokens: int) -> list[Token]:
     """
     tokens: list[Token] = []
     position, end = 0, len(query)
-    after_string = False
     while position < end:
-        space = _SPACE.match(query, position)
-        if space:
-            position = space.end()
-            continue
-        if query.startswith("/*", position):
-            position = _end_of_comment(query, position)
-            continue
-        token, position = _token(query, position)
-        if token.kind == STRING and after_string:
+        match = _PLAIN.match(query, position)
+        if match is None:
+            token, position = _unusual(query, position)
+            if token is None:
+                continue
+        else:
+            position = match.end()
+            word, number, punctuation, string = match.groups()
+            if word is not None:
+                token = Token(WORD, _name(word.translate(_FOLD)))
+            elif punctuation is not None:
+                token = Token(SYMBOL, punctuation)
+            elif number is not None:
+                token = Token(NUMBER, number)
+            elif string is not None:
+                token = Token(STRING, string.replace("''", "'"))
+            else:
+                continue
+        if token.kind == STRING and tokens and tokens[-1].kind == STRING:
             raise QueryRefused("Write a string in one piece.")
-        after_string = token.kind == STRING
         tokens.append(token)
         if len(tokens) > max_tokens:
             raise QueryRefused("The query is too long. Ask for less at a time.")
     return tokens
 
 
-def _token(query: str, position: int) -> tuple[Token, int]:
+def _unusual(query: str, position: int) -> tuple[Token | None, int]:
+    """What the one expression of the usual tokens does not know."""
     character = query[position]
+    if query.startswith("/*", position):
+        return None, _end_of_comment(query, position)
     word = _WORD.match(query, position)
     if word:
         return _word_or_string(query, word)
     if character == "'":
-        match = _PLAIN_STRING.match(query, position)
-        if match is None:
-            raise QueryRefused("A string is not closed.")
-        return Token(STRING, match[1].replace("''", "'")), match.end()
+        raise QueryRefused("A string is not closed.")
     if character == '"':
         match = _QUOTED.match(query, position)
         if match is None:
             raise QueryRefused("A quoted name is empty or not closed.")
         return Token(QUOTED, _name(match[1].replace('""', '"'))), match.end()
-    number = _NUMBER.match(query, position)
-    if number:
-        following = query[number.end() : number.end() + 1]
-        if following and (_WORD.match(following) or following == "$"):
-            raise QueryRefused("A number is followed by letters. Write a space between them.")
-        return Token(NUMBER, number[0]), number.end()
-    if character in _PUNCTUATION:
-        return Token(SYMBOL, character), position + 1
-    if character == ":":
-        text = "::" if query.startswith("::", position) else ":"
-        return Token(SYMBOL, text), position + len(text)
+    if character in "0123456789":
+        raise QueryRefused("A number is followed by letters. Write a space between them.")
     operator = _OPERATOR.match(query, position)
     if operator:
         text = _operator(operator[0])

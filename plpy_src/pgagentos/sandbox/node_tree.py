@@ -9,8 +9,21 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-#: the bytes of a constant are one word here: only their number matters
-_WORDS = re.compile(r":constvalue \d+ \[[-0-9 ]*\]|[(){}]|(?:\\.|[^\s(){}\\])+", re.DOTALL)
+_WORDS = re.compile(r"[(){}]|[^ \n(){}\\]+(?:\\.[^ \n(){}\\]*)*|(?:\\.[^ \n(){}\\]*)+", re.DOTALL)
+#: What says nothing about what is run, two thirds of the text: names of columns, the bytes of constants,
+#: fields that are null or false, numbers and truth values of some fields. A name that looks like a field
+#: is followed by the next field, not by what this expression wants.
+_NOISE = re.compile(
+    r" :(?:(?:alias|eref) \{ALIAS :aliasname (?:\\.|[^ \\])+ :colnames (?:<>|\((?:\\.|[^()\\])*\))\}"
+    r"|\w+ (?:<>|false)"
+    r"|(?:location|var(?:no|attno|typmod|collid|levelsup|nosyn|attnosyn)|const(?:typmod|collid|len)"
+    r"|(?:op|input|func)collid|res(?:no|origtbl|origcol)|ressortgroupref|stmt_location|stmt_len|rellockmode"
+    r"|funcformat|agglevelsup|aggno|aggtransno|resulttypmod|resultcollid|opfuncid|querySource) -?\d+"
+    r"|(?:constbyval|constisnull|resjunk|opretset|funcretset|funcvariadic|lateral|inh|inFromCl|canSetTag"
+    r"|has(?:Aggs|WindowFuncs|SubLinks|DistinctOn)|groupDistinct|aggstar|aggvariadic) true"
+    r"|constvalue \d+ \[[-0-9 ]*\])(?=[ }])",
+    re.DOTALL,
+)
 NULL = "<>"
 
 
@@ -32,7 +45,7 @@ class UnreadableTree(Exception):
 
 def read(text: str) -> Any:
     """The value that the text stands for: a node, a list or a word."""
-    words = _WORDS.findall(text)
+    words = _WORDS.findall(_NOISE.sub("", text))
     # A stack instead of recursion: (fields or items of what is being read, its kind or None for a list).
     stack: list[tuple[Any, str | None, str | None]] = []
     items: Any = []
@@ -59,12 +72,9 @@ def read(text: str) -> Any:
         elif kind is not None and field is None:
             if word[0] != ":":
                 raise UnreadableTree(f"a word where a field was expected: {word[:40]}")
-            if word.startswith(":constvalue "):
-                items["constvalue"] = word[12:]
-            else:
-                field = word[1:]
-                if field in items:
-                    raise UnreadableTree(f"a field twice: {field}")
+            field = word[1:]
+            if field in items:
+                raise UnreadableTree(f"a field twice: {field}")
             continue
         else:
             value = word

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from . import functions, names, types
+from . import functions, names, operators, types
 from .lexer import NUMBER, QUOTED, STRING, SYMBOL, WORD, Token, tokens_of
 from .refusal import QueryRefused, function_not_available, table_not_available, type_not_available
 
@@ -57,11 +57,15 @@ class Names(NamedTuple):
         tables: schema (or None) and name.
         types: types that are not built in.
         words: every name, for error texts.
+        has_other_functions: whether there are functions that are not built in.
+        has_vectors: whether there is something of the extension vector.
     """
 
     tables: tuple[tuple[str | None, str], ...]
     types: tuple[str, ...]
     words: frozenset[str]
+    has_other_functions: bool
+    has_vectors: bool
 
 
 class Surroundings(NamedTuple):
@@ -292,23 +296,14 @@ class Statement:
         before = place - 1
         if self._is(before, "as", ")", "]") or self._kind(before) in (STRING, NUMBER, QUOTED):
             return True
-        return self._kind(before) == WORD and (
-            self._tokens[before].text == "ordinality" or before in self._after_from_names()
+        if self._kind(before) != WORD:
+            return False
+        word = self._tokens[before].text
+        # from orders o (a, b): a plain name before it, which follows a comma, a dot or a word of FROM
+        return word == "ordinality" or (
+            word not in names.BEFORE_PARENTHESIS
+            and self._is(before - 1, "from", "join", ",", ".", "only", "lateral")
         )
-
-    def _after_from_names(self) -> set[int]:
-        """Places of plain names that a table begins or ends with: ``from orders o (a, b)``."""
-        found = set()
-        for place in range(1, len(self._tokens)):
-            if self._is_name(place) and self._is(
-                place - 1, "from", "join", ",", ".", "only", "lateral"
-            ):
-                if not (
-                    self._kind(place) == WORD
-                    and self._tokens[place].text in names.BEFORE_PARENTHESIS
-                ):
-                    found.add(place)
-        return found
 
     def _find_tables(self) -> None:
         """Follow the FROM clauses: a name where a table is expected is a table."""
@@ -405,10 +400,13 @@ class Statement:
 
     def names(self) -> Names:
         """What has to be looked up before :meth:`written_anew`."""
+        words = frozenset(t.text.lower() for t in self._tokens if t.kind in (WORD, QUOTED, SYMBOL))
         return Names(
             tuple(dict.fromkeys((schema, name) for _, schema, name in self._tables.values())),
             tuple(dict.fromkeys(name for _, name in self._types.values())),
-            frozenset(t.text.lower() for t in self._tokens if t.kind in (WORD, QUOTED, SYMBOL)),
+            words,
+            any(not _is_built_in(name) for _, _, name in self._functions),
+            not words.isdisjoint(functions.OF_VECTOR | types.VECTOR_TYPES),
         )
 
     def written_anew(self, surroundings: Surroundings) -> str:
@@ -425,13 +423,15 @@ class Statement:
             if schema not in (None, "pg_catalog") and surroundings.functions.get(name) != schema:
                 raise function_not_available(name)
             if (
-                name not in functions.NAMES
-                and name not in functions.STAND_INS
+                not _is_built_in(name)
                 and name not in surroundings.functions
-                and name not in types.SQL_NAMES
                 and not (surroundings.vector_schema and name in functions.VECTOR_FUNCTIONS)
             ):
                 raise function_not_available(name)
+
+
+def _is_built_in(name: str) -> bool:
+    return name in functions.NAMES or name in functions.STAND_INS or name in types.SQL_NAMES
 
 
 class _Writer:
@@ -479,7 +479,7 @@ class _Writer:
             out.append(quoted(token.text))
         elif (
             token.kind == SYMBOL
-            and token.text in functions.VECTOR_SYMBOLS
+            and token.text in operators.VECTOR_OPERATORS
             and self._surroundings.vector_schema
         ):
             out.append(f"operator({quoted(self._surroundings.vector_schema)}.{token.text})")

@@ -7,11 +7,13 @@ rights of the agent's role, read-only, in a subtransaction that is always rolled
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from .. import audit
@@ -28,13 +30,17 @@ from ..sandbox.refusal import (
     table_not_available,
     text_of_error,
 )
-from ..sandbox.statement import Statement, Surroundings, Table
+from ..sandbox.statement import Names, Statement, Surroundings, Table
 from ..store import sandbox as store
 
 _UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 #: Cost of reading a page and of handling one row in every expression of a query of 400 calls: what the
 #: planner's estimate of a query cannot exceed that makes no rows of its own.
 _COST_OF_PAGE, _COST_OF_ROW = 4.0, 2.0
+
+
+#: Of the function that is never kept, and of its rows: a name that no query and no other session has.
+_NAME = "q" + secrets.token_hex(12)
 
 
 class Limits(NamedTuple):
@@ -60,8 +66,31 @@ class Limits(NamedTuple):
         )
 
 
+class Verdict(NamedTuple):
+    """What is left of a judgement that found nothing to refuse.
+
+    Args:
+        makes_rows: whether more rows may come up than the tables hold.
+        entries: identifiers of the tables, once for each time that the query names them.
+    """
+
+    makes_rows: bool
+    entries: tuple[str, ...]
+
+
+#: Trees that were judged before: a tree of built-in things over the same columns of the same tables has the same
+#: verdict for ever. Its key is a hash of all of that.
+_verdicts: dict[bytes, Verdict] = {}
+_MAX_VERDICTS = 256
+
+
 class _RollBack(Exception):
     """Ends the subtransaction of a query that is done."""
+
+
+@lru_cache(maxsize=32)
+def _statement(query: str) -> Statement:
+    return Statement(query)
 
 
 def run(database: Database, query: str, agent_id: str, tenant_id: str) -> tuple[str, str]:
@@ -81,7 +110,7 @@ def run(database: Database, query: str, agent_id: str, tenant_id: str) -> tuple[
             "sql_query needs Linux: its deadline and its memory cap are those of Linux"
         )
     try:
-        statement = Statement(query)
+        statement = _statement(query)
         return "completed", _shown(_Query(database, agent_id, tenant_id).run(statement))
     except QueryRefused as refusal:
         database.log(
@@ -107,8 +136,7 @@ class _Query:
 
     def __init__(self, database: Database, agent_id: str, tenant_id: str) -> None:
         self._database = database
-        self._agent_id = agent_id
-        self._tenant_id = tenant_id
+        self._agent = (agent_id, tenant_id)
         self._context: Mapping[str, Any] = {}
         self._words: frozenset[str] = frozenset()
         self._statement_timeout = 0.0
@@ -117,17 +145,15 @@ class _Query:
         """Run it within its limits."""
         names = statement.names()
         self._words = names.words
-        context = store.context(
-            self._database, self._agent_id, self._tenant_id, names.tables, names.types
-        )
+        context = store.agent(self._database, *self._agent)
         self._context = context
-        if not context["is_plain"] or not context["is_admitted"] or context["parser_id"] is None:
+        if context["role_id"] is None or not context["is_admitted"] or context["parser_id"] is None:
             raise InvalidInput(
                 f"the role {context['role']} may not run queries of the skill sql_query",
                 hint="It must be a plain role that aos_auth.register_agent_role has registered.",
             )
         limits = Limits.of(context["settings"])
-        text, relations = self._written_anew(statement, limits)
+        text, relations = self._written_anew(statement, names, limits)
         deadline = Deadline(limits.deadline_seconds)
         caught = False
         try:
@@ -154,18 +180,17 @@ class _Query:
         self, text: str, relations: Mapping[str, Any], limits: Limits, deadline: Deadline
     ) -> Mapping[str, Any]:
         database, outcome = self._database, None
-        function_name = "q" + secrets.token_hex(8)
         try:
             with database.savepoint():
                 self._check_surroundings(store.prepare(database, limits.temporary_megabytes))
                 with self._as(self._context["parser_id"]):
-                    tree = store.analyse(database, function_name, text)
-                judge = self._judge(tree, relations)
+                    tree = store.analyse(database, _NAME, text)
+                verdict = self._judge(tree, relations)
                 with self._as(self._context["role_id"]):
                     outcome = store.run(
                         database,
-                        function_name,
-                        None if self._is_cheap(judge, relations, limits) else limits.max_cost,
+                        _NAME,
+                        None if self._is_cheap(verdict, relations, limits) else limits.max_cost,
                         limits.max_rows,
                         limits.max_bytes,
                     )
@@ -198,39 +223,30 @@ class _Query:
             raise QueryRefused(text, f"{error.sqlstate} {text}") from None
 
     def _written_anew(
-        self, statement: Statement, limits: Limits
+        self, statement: Statement, names: Names, limits: Limits
     ) -> tuple[str, dict[str, Mapping[str, Any]]]:
-        context = self._context
+        database = self._database
         tables: dict[tuple[str | None, str], Table] = {}
         relations: dict[str, Mapping[str, Any]] = {}
-        # The last of the same name wins: a table's own row over its schema's, public over other schemas.
-        chosen = {(row["asked_schema"], row["asked_name"]): row for row in context["tables"] or ()}
-        for key, row in chosen.items():
-            if row["is_leaky"] or row["is_foreign"] or not row["is_visible"]:
-                reason = (
-                    "is_leaky"
-                    if row["is_leaky"]
-                    else "is_foreign"
-                    if row["is_foreign"]
-                    else "not is_visible"
-                )
-                raise table_not_available(
-                    key[1], f"{row['schema_name']}.{row['table_name']}: {reason}"
-                )
-            columns = (
-                tuple(name for _, name in row["columns"] or ()) if row["is_narrowed"] else None
-            )
+        for key, row in store.tables(database, *self._agent, names.tables).items():
+            for problem in ("is_leaky", "is_foreign"):
+                if row[problem]:
+                    raise table_not_available(key[1], f"{row['table_name']}: {problem}")
+            if not row["is_visible"]:
+                raise table_not_available(key[1], "pgagentos_parser has no USAGE on its schema")
+            columns = tuple(name for _, name in row["columns"]) if row["is_narrowed"] else None
             if columns == ():
                 raise table_not_available(key[1], "none of the allowed columns exists any more")
             tables[key] = Table(row["schema_name"], row["table_name"], columns)
             relations[str(row["relation_id"])] = row
         surroundings = Surroundings(
             tables,
-            {name: (schema, type_name) for name, schema, type_name in context["types"] or ()},
-            {name: schema for schema, name in context["functions"] or ()},
-            context["vector_schema"],
+            store.type_names(database, *self._agent, names.types) if names.types else {},
+            store.added_functions(database) if names.has_other_functions else {},
+            store.vector_schema(database) if names.has_vectors else None,
         )
-        return store.wrapped(statement.written_anew(surroundings), limits.max_rows), relations
+        text = statement.written_anew(surroundings)
+        return store.wrapped(text, _NAME, limits.max_rows), relations
 
     def _check_surroundings(self, found: Mapping[str, Any]) -> None:
         if found["is_read_only"]:
@@ -253,14 +269,22 @@ class _Query:
             return False
         return store.elapsed(self._database) >= self._statement_timeout
 
-    def _judge(self, tree: str, relations: Mapping[str, Mapping[str, Any]]) -> Judge:
+    def _judge(self, tree: str, relations: Mapping[str, Mapping[str, Any]]) -> Verdict:
+        facts = sorted(
+            (oid, row["row_type"], row["columns"], row["is_narrowed"])
+            for oid, row in relations.items()
+        )
+        key = hashlib.sha256(f"{facts}{tree}".encode()).digest()
+        verdict = _verdicts.get(key)
+        if verdict is not None:
+            return verdict
         try:
             judge = Judge(
                 read(tree),
                 {
                     oid: Relation(
                         row["table_name"],
-                        frozenset(number for number, _ in row["columns"] or ())
+                        frozenset(number for number, _ in row["columns"])
                         if row["is_narrowed"]
                         else None,
                     )
@@ -269,20 +293,28 @@ class _Query:
             )
         except UnreadableTree as error:
             raise construct_not_available(f"unreadable tree: {error}") from None
+        objects = judge.objects
         judge.decide(
-            *store.explain(self._database, judge.objects, self._context["schemas"] or ()),
+            *store.explain(
+                self._database, objects, lambda: store.schemas(self._database, *self._agent)
+            ),
             {str(row["row_type"]) for row in relations.values()},
         )
-        return judge
+        verdict = Verdict(judge.makes_rows, tuple(judge.entries))
+        if store.is_lasting(objects):
+            if len(_verdicts) >= _MAX_VERDICTS:
+                _verdicts.clear()
+            _verdicts[key] = verdict
+        return verdict
 
     def _is_cheap(
-        self, judge: Judge, relations: Mapping[str, Mapping[str, Any]], limits: Limits
+        self, verdict: Verdict, relations: Mapping[str, Mapping[str, Any]], limits: Limits
     ) -> bool:
         """Whether all combinations of all rows together cost less than is allowed: no estimate needed."""
-        if judge.makes_rows:
+        if verdict.makes_rows:
             return False
         rows, pages = 1.0, 0.0
-        for oid in judge.entries:
+        for oid in verdict.entries:
             row = relations[oid]
             if row["is_view"] or row["row_count"] < 0:
                 return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..database import Database
@@ -18,62 +18,54 @@ _FIRST_OF_USERS = 16384
 #: kind -> identifier -> meaning
 _known: dict[str, dict[str, Explained]] = {"function": {}, "operator": {}, "type": {}}
 
-_CONTEXT = """
-select pg_catalog.json_build_object(
-    'agent_name', a.name,
-    'tenant_id', a.tenant_id,
-    'role', r.rolname,
-    'role_id', r.oid::bigint,
-    'is_plain', not r.rolsuper and not r.rolbypassrls,
-    'is_admitted', pg_catalog.has_schema_privilege(r.oid, 'aos_sandbox', 'usage'),
-    'parser_id', (select p.oid::bigint from pg_catalog.pg_roles as p where p.rolname = 'pgagentos_parser' and not p.rolsuper),
-    'vector_schema', (select n.nspname from pg_catalog.pg_extension as e
-        join pg_catalog.pg_namespace as n on n.oid = e.extnamespace where e.extname = 'vector'),
-    'settings', (select pg_catalog.json_object_agg(s.name, s.value) from aos_meta.setting as s where s.name like 'sql\\_query\\_%'),
-    'functions', (select pg_catalog.json_agg(pg_catalog.json_build_array(n.nspname, p.proname))
-        from aos_agent.sql_function_access as f
-        join pg_catalog.pg_proc as p on p.oid = pg_catalog.to_regprocedure(f.function_name)
-        join pg_catalog.pg_namespace as n on n.oid = p.pronamespace),
-    'schemas', (select pg_catalog.json_agg(distinct s.schema_name) from aos_agent.sql_access as s
-        where s.agent_id = a.agent_id and s.tenant_id = a.tenant_id),
-    'types', (select pg_catalog.json_agg(pg_catalog.json_build_array(w.name, n.nspname, t.typname))
-        from pg_catalog.unnest($5::text[]) as w (name)
-        join pg_catalog.pg_type as t on t.typname = pg_catalog.split_part(w.name, '.', case when w.name like '%.%' then 2 else 1 end)
-        join pg_catalog.pg_namespace as n on n.oid = t.typnamespace
-        left join pg_catalog.pg_extension as e on e.extnamespace = n.oid and e.extname = 'vector'
-            and t.typname in ('vector', 'halfvec', 'sparsevec')
-        where (w.name not like '%.%' or n.nspname = pg_catalog.split_part(w.name, '.', 1))
-          and (e.oid is not null or t.typtype = 'e' and exists (select from aos_agent.sql_access as s
-                where s.agent_id = a.agent_id and s.tenant_id = a.tenant_id and s.schema_name = n.nspname))),
-    'tables', (select pg_catalog.json_agg(f order by f.is_of_table, f.is_public, f.schema_name desc) from (
-        select w.schema_name as asked_schema, w.table_name as asked_name, n.nspname as schema_name, c.relname as table_name,
-               s.table_name is not null as is_of_table, n.nspname = 'public' as is_public,
-               c.oid::bigint as relation_id, c.reltype::bigint as row_type, c.reltuples as row_count, c.relpages as pages,
-               (c.relkind = 'v' and not exists (select from pg_catalog.pg_options_to_table(c.reloptions) as o
-                   where o.option_name in ('security_barrier', 'security_invoker') and o.option_value::boolean)) as is_leaky,
-               pg_catalog.has_schema_privilege('pgagentos_parser', n.oid, 'usage') as is_visible,
-               c.relkind = 'v' as is_view,
-               case when c.relhassubclass then exists (
-                   with recursive below (relation_id) as (
-                       select i.inhrelid from pg_catalog.pg_inherits as i where i.inhparent = c.oid
-                       union select i.inhrelid from below as b join pg_catalog.pg_inherits as i on i.inhparent = b.relation_id)
-                   select from below as b join pg_catalog.pg_class as d on d.oid = b.relation_id where d.relkind not in ('r', 'p')
-               ) else false end as is_foreign,
-               case when s.columns is not null then (
-                   select pg_catalog.json_agg(pg_catalog.json_build_array(t.attnum, t.attname) order by t.attnum)
-                     from pg_catalog.pg_attribute as t
-                    where t.attrelid = c.oid and t.attnum > 0 and not t.attisdropped and t.attname = any (s.columns)) end as columns,
-               s.columns is not null as is_narrowed
-          from unnest($3::text[], $4::text[]) as w (schema_name, table_name)
-          join aos_agent.sql_access as s on s.agent_id = a.agent_id and s.tenant_id = a.tenant_id
-           and (w.schema_name is null or w.schema_name = s.schema_name) and (s.table_name is null or s.table_name = w.table_name)
-          join pg_catalog.pg_namespace as n on n.nspname = s.schema_name
-          join pg_catalog.pg_class as c on c.relnamespace = n.oid and c.relname = w.table_name
-           and c.relkind in ('r', 'p', 'v', 'm') and c.relpersistence <> 't') as f)
-)::text as context
+_AGENT = """
+select coalesce(a.db_role, 'pgagentos_agent') as role, r.oid::bigint as role_id,
+       pg_catalog.has_schema_privilege(r.oid, 'aos_sandbox', 'usage') as is_admitted,
+       pg_catalog.to_regrole('pgagentos_parser')::oid::bigint as parser_id,
+       (select pg_catalog.json_object_agg(s.name, s.value) from aos_meta.setting as s
+         where s.name in ('sql_query_deadline_seconds', 'sql_query_max_rows', 'sql_query_max_bytes',
+            'sql_query_memory_megabytes', 'sql_query_temporary_megabytes', 'sql_query_max_cost')) as settings
   from aos_agent.agent as a
-  left join pg_catalog.pg_roles as r on r.rolname = coalesce(a.db_role, 'pgagentos_agent')
+  left join pg_catalog.pg_roles as r on r.rolname = coalesce(a.db_role, 'pgagentos_agent') and not r.rolsuper and not r.rolbypassrls
  where a.agent_id = $1::uuid and a.tenant_id = $2::uuid
+"""
+# A row for a table comes after the row for its schema, and public after other schemas: the last one counts.
+_TABLES = """
+select w.schema_name as asked_schema, w.table_name as asked_name, n.nspname as schema_name, c.relname as table_name,
+       c.oid::bigint as relation_id, c.reltype::bigint as row_type, c.reltuples as row_count, c.relpages as pages,
+       c.relkind = 'v' as is_view,
+       case when c.relkind = 'v' then not exists (select from pg_catalog.pg_options_to_table(c.reloptions) as o
+           where o.option_name in ('security_barrier', 'security_invoker') and o.option_value::boolean) else false end as is_leaky,
+       pg_catalog.has_schema_privilege('pgagentos_parser', n.oid, 'usage') as is_visible,
+       case when c.relhassubclass then exists (
+           with recursive below (relation_id) as (
+               select i.inhrelid from pg_catalog.pg_inherits as i where i.inhparent = c.oid
+               union select i.inhrelid from below as b join pg_catalog.pg_inherits as i on i.inhparent = b.relation_id)
+           select from below as b join pg_catalog.pg_class as d on d.oid = b.relation_id where d.relkind not in ('r', 'p')
+       ) else false end as is_foreign,
+       case when s.columns is not null then (
+           select pg_catalog.json_agg(pg_catalog.json_build_array(t.attnum, t.attname) order by t.attnum)
+             from pg_catalog.pg_attribute as t
+            where t.attrelid = c.oid and t.attnum > 0 and not t.attisdropped and t.attname = any (s.columns)) end as columns,
+       s.columns is not null as is_narrowed
+  from unnest($3::text[], $4::text[]) as w (schema_name, table_name)
+  join aos_agent.sql_access as s on s.agent_id = $1::uuid and s.tenant_id = $2::uuid
+   and (w.schema_name is null or w.schema_name = s.schema_name) and (s.table_name is null or s.table_name = w.table_name)
+  join pg_catalog.pg_namespace as n on n.nspname = s.schema_name
+  join pg_catalog.pg_class as c on c.relnamespace = n.oid and c.relname = w.table_name
+   and c.relkind in ('r', 'p', 'v', 'm') and c.relpersistence <> 't'
+ order by s.table_name is not null, n.nspname = 'public', n.nspname desc
+"""
+_TYPE_NAMES = """
+select w.name, n.nspname as schema_name, t.typname as type_name
+  from pg_catalog.unnest($3::text[]) as w (name)
+  join pg_catalog.pg_type as t on t.typname = pg_catalog.split_part(w.name, '.', case when w.name like '%.%' then 2 else 1 end)
+  join pg_catalog.pg_namespace as n on n.oid = t.typnamespace
+  left join pg_catalog.pg_extension as e on e.extnamespace = n.oid and e.extname = 'vector'
+   and t.typname in ('vector', 'halfvec', 'sparsevec')
+ where (w.name not like '%.%' or n.nspname = pg_catalog.split_part(w.name, '.', 1))
+   and (e.oid is not null or t.typtype = 'e' and exists (select from aos_agent.sql_access as s
+         where s.agent_id = $1::uuid and s.tenant_id = $2::uuid and s.schema_name = n.nspname))
 """
 
 
@@ -85,39 +77,80 @@ def find_agent(database: Database, agent_name: str) -> tuple[str, str]:
     return str(row["agent_id"]), str(row["tenant_id"])
 
 
-def context(
-    database: Database,
-    agent_id: str,
-    tenant_id: str,
-    tables: Iterable[tuple[str | None, str]],
-    type_names: Iterable[str],
-) -> Mapping[str, Any]:
-    """What a query of this agent meets: role, limits, and what the names in it mean.
-
-    Args:
-        tables: schema (or None) and name.
-    """
-    asked = list(tables)
-    rows = database.rows(
-        _CONTEXT,
-        agent_id,
-        tenant_id,
-        [schema for schema, _ in asked],
-        [name for _, name in asked],
-        list(type_names),
-    )
+def agent(database: Database, agent_id: str, tenant_id: str) -> Mapping[str, Any]:
+    """The role of an agent, without an identity where it may not run tools, and the limits of its queries."""
+    rows = database.rows(_AGENT, agent_id, tenant_id)
     if not rows:
         raise NotFound(
             "there is no such agent", hint="SELECT name FROM aos_agent.agent lists them."
         )
-    found: Mapping[str, Any] = json.loads(rows[0]["context"])
-    return found
+    return {**rows[0], "settings": json.loads(rows[0]["settings"] or "{}")}
+
+
+def tables(
+    database: Database, agent_id: str, tenant_id: str, names: Iterable[tuple[str | None, str]]
+) -> Mapping[tuple[str | None, str], Mapping[str, Any]]:
+    """What names of tables mean for an agent, without those that it may not read.
+
+    Args:
+        names: schema (or None) and name.
+    """
+    asked = list(names)
+    if not asked:
+        return {}
+    rows = database.rows(
+        _TABLES, agent_id, tenant_id, [schema for schema, _ in asked], [name for _, name in asked]
+    )
+    return {
+        (row["asked_schema"], row["asked_name"]): {
+            **row,
+            "columns": json.loads(row["columns"]) if row["columns"] else (),
+        }
+        for row in rows
+    }
+
+
+def type_names(
+    database: Database, agent_id: str, tenant_id: str, names: Iterable[str]
+) -> Mapping[str, tuple[str, str]]:
+    """What names of types that are not built in mean for an agent: schema and name."""
+    rows = database.rows(_TYPE_NAMES, agent_id, tenant_id, list(names))
+    return {row["name"]: (row["schema_name"], row["type_name"]) for row in rows}
+
+
+def added_functions(database: Database) -> Mapping[str, str]:
+    """The operator's additions: name -> schema."""
+    rows = database.rows(
+        "select n.nspname as schema_name, p.proname as name from aos_agent.sql_function_access as f"
+        " join pg_catalog.pg_proc as p on p.oid = pg_catalog.to_regprocedure(f.function_name)"
+        " join pg_catalog.pg_namespace as n on n.oid = p.pronamespace"
+    )
+    return {row["name"]: row["schema_name"] for row in rows}
+
+
+def vector_schema(database: Database) -> str | None:
+    """Where the extension vector is; None when it is not installed."""
+    rows = database.rows(
+        "select n.nspname as name from pg_catalog.pg_extension as e"
+        " join pg_catalog.pg_namespace as n on n.oid = e.extnamespace where e.extname = 'vector'"
+    )
+    return str(rows[0]["name"]) if rows else None
+
+
+def schemas(database: Database, agent_id: str, tenant_id: str) -> frozenset[str]:
+    """The schemas of which an agent may read something."""
+    rows = database.rows(
+        "select distinct s.schema_name from aos_agent.sql_access as s"
+        " where s.agent_id = $1::uuid and s.tenant_id = $2::uuid",
+        agent_id,
+        tenant_id,
+    )
+    return frozenset(row["schema_name"] for row in rows)
 
 
 _PREPARE = """
 select pg_catalog.pg_is_in_recovery() or pg_catalog.current_setting('transaction_read_only') = 'on' as is_read_only,
        pg_catalog.current_setting('statement_timeout') as statement_timeout,
-       pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true),
        pg_catalog.set_config('standard_conforming_strings', 'on', true),
        pg_catalog.set_config('transform_null_equals', 'off', true),
        pg_catalog.set_config('row_security', 'on', true),
@@ -166,9 +199,16 @@ def elapsed(database: Database) -> float:
     return float(rows[0]["seconds"])
 
 
-def wrapped(statement: str, max_rows: int) -> str:
-    """The statement as the server gets it: each row as JSON text, and one row more than is shown."""
-    return f"select pg_catalog.row_to_json(q)::text as j from ( {statement} ) as q limit {max_rows + 1}"
+def wrapped(statement: str, alias: str, max_rows: int) -> str:
+    """The statement as the server gets it: each row as JSON text, and one row more than is shown.
+
+    Args:
+        alias: of the rows; a name that the statement cannot have for a column.
+    """
+    return (
+        f"select pg_catalog.row_to_json({alias})::text as j"
+        f" from ( {statement} ) as {alias} limit {max_rows + 1}"
+    )
 
 
 def analyse(database: Database, function_name: str, statement: str) -> str:
@@ -245,18 +285,26 @@ select l.object_id::bigint as object_id, own.typname as name, t.typname as leaf_
 
 
 def explain(
-    database: Database, objects: Objects, schemas: Iterable[str]
+    database: Database, objects: Objects, allowed_schemas: Callable[[], frozenset[str]]
 ) -> tuple[Mapping[str, Explained], Mapping[str, Explained], Mapping[str, Explained]]:
     """What functions, operators and types are, and whether they are on a positive list.
 
     Args:
-        schemas: those of the agent's allow-list; their enums may be used.
+        allowed_schemas: those of the agent's allow-list; their enums may be used.
     """
-    allowed = frozenset(schemas)
     return (
         _explain(database, "function", objects.functions, _FUNCTIONS, _function),
         _explain(database, "operator", objects.operators, _OPERATORS, _operator),
-        _explain(database, "type", objects.types, _TYPES, lambda row: _type(row, allowed)),
+        _explain(database, "type", objects.types, _TYPES, lambda row: _type(row, allowed_schemas)),
+    )
+
+
+def is_lasting(objects: Objects) -> bool:
+    """Whether all of them are the server's own, or stand-ins: their meaning does not change."""
+    return (
+        objects.functions <= _known["function"].keys()
+        and objects.operators <= _known["operator"].keys()
+        and objects.types <= _known["type"].keys()
     )
 
 
@@ -305,12 +353,14 @@ def _operator(row: Mapping[str, Any]) -> tuple[Explained, bool]:
     return Explained(name, bool(row["is_of_vector"]) and name in operators.VECTOR_OPERATORS), False
 
 
-def _type(row: Mapping[str, Any], schemas: frozenset[str]) -> tuple[Explained, bool]:
+def _type(
+    row: Mapping[str, Any], allowed_schemas: Callable[[], frozenset[str]]
+) -> tuple[Explained, bool]:
     leaf = row["leaf_name"]
     if row["leaf_schema"] == "pg_catalog":
         is_allowed = leaf in types.SCALARS or leaf in types.FROM_EXPRESSIONS
     elif row["leaf_kind"] == "e":
-        is_allowed = row["leaf_schema"] in schemas
+        is_allowed = row["leaf_schema"] in allowed_schemas()
     else:
         is_allowed = bool(row["is_of_vector"]) and leaf in types.VECTOR_TYPES
     return Explained(row["name"], is_allowed), False
