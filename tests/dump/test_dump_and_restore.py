@@ -96,6 +96,10 @@ def fill(house: House) -> None:
     )
     house.insert("aos_auth.ticket_key", key_id="dumped", ciphertext=b"sealed", master_key_id="k1")
     house.insert("aos_skills.http_host", tenant_id=tenant, host="example.com")
+    house.insert(
+        "aos_agent.sql_access", tenant_id=tenant, agent_id=agent.agent_id, schema_name="shop"
+    )
+    house.insert("aos_agent.sql_function_access", function_name="shop.net_price(numeric)")
     free = house.skill(agent, name="free", tenant_id=tenant)
     asking = house.skill(agent, name="asking", approval="ask")
     house.function_skill(agent, "f(a int) returns int language sql return a + 1", name="plus_one")
