@@ -14,7 +14,11 @@ create policy developer_deletes on aos_skills.skill as restrictive for delete
 
 grant select on aos_skills.skill, aos_skills.role_skill, aos_skills.risk_policy
     to pgagentos_user, pgagentos_developer, pgagentos_approver, pgagentos_worker, pgagentos_auditor, pgagentos_operator;
-grant insert, update, delete on aos_skills.skill to pgagentos_developer, pgagentos_operator;
+-- Not skill_id: an identity is always new, so that no refusal tells of another tenant's.
+grant insert (tenant_id, name, description, parameters, implementation, function_name, risk, approval, approver_role, needs_role, is_active),
+    update (name, description, parameters, implementation, function_name, risk, approval, approver_role, needs_role, is_active), delete
+    on aos_skills.skill to pgagentos_developer;
+grant insert, update, delete on aos_skills.skill to pgagentos_operator;
 grant insert, update, delete on aos_skills.role_skill, aos_skills.risk_policy to pgagentos_operator;
 grant execute on function aos_skills.register_function(regprocedure, text, text, text, uuid, text) to pgagentos_developer, pgagentos_operator;
 grant execute on function aos_skills.describe_schema(text) to pgagentos_developer, pgagentos_operator;

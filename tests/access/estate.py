@@ -19,20 +19,26 @@ class Estate:
         word: stands in every text of the tenant, and in no other.
         agents_role: the database role of its agent.
         skill: the name of its own skill that a person must allow.
+        free_skill: the name of its own skill that nobody must allow.
+        http_skill: the name of its own skill that calls a service, at *host*.
         turn_id: a turn that waits for a person.
         step_id: the call that waits.
-        finished_turn_id: a turn with an answer.
+        called_turn_id: a turn that waits for the result of the free skill.
+        idle_turn_id: a turn that waits for its model.
     """
 
     tenant: Tenant
     word: str
     agents_role: str
     skill: str
+    free_skill: str
     http_skill: str
+    host: str
     turn_id: UUID
     step_id: UUID
-    finished_turn_id: UUID
     conversation_id: UUID
+    called_turn_id: UUID
+    idle_turn_id: UUID
 
 
 def furnish(house: House) -> Estate:
@@ -63,29 +69,44 @@ def furnish(house: House) -> Estate:
         f"You know {word}.", tenant.tenant_id,
     )  # fmt: skip
     skill = house.skill(tenant.agent, **given, approval="ask", description=f"Uses {word}.")
+    free = house.skill(tenant.agent, **given, description=f"Needs nobody of {word}.")
     house.call("aos_agent.grant_skill", tenant.agent.name, "memory_store")
-    _call_services(house, tenant, word)
+    host = _call_services(house, tenant, word)
     house.call("aos_meta.set_secret", word, f"value of {word}", tenant.tenant_id)
     shared = house.insert(
         "aos_meta.secret", "secret_id", name=f"shared_{word}", ciphertext=b"", key_id="none",
         available_to="granted",
     )  # fmt: skip
     house.insert("aos_meta.secret_grant", **given, secret_id=shared)
+    house.insert("aos_agent.sql_access", **given, agent_id=tenant.agent.agent_id, schema_name=word)
     house.insert("aos_agent.budget", **given, period="day", max_tokens=1_000_000)
     house.insert(
         "aos_agent.usage", **given, agent_id=tenant.agent.agent_id, day="2020-01-01", tokens=7,
         cost=0.5,
     )  # fmt: skip
-    finished = _finished_turn(house, tenant, word)
+    _finish_a_turn(house, tenant, word)
+    conversation_id, turn_id, step_id = _waiting_turn(house, tenant, skill, word)
+    called_turn_id, idle_turn_id = house.turn(tenant.agent, word), house.turn(tenant.agent, word)
+    house.tool(called_turn_id, free)
     house.call("aos_core._log", tenant.tenant_id, None, None, "furnished")
     house.call("aos_core.seal_event_log")
-    conversation_id, turn_id, step_id = _waiting_turn(house, tenant, skill, word)
     return Estate(
-        tenant, word, role, skill, f"http_{word}", turn_id, step_id, finished, conversation_id
+        tenant=tenant,
+        word=word,
+        agents_role=role,
+        skill=skill,
+        free_skill=free,
+        http_skill=f"http_{word}",
+        host=host,
+        turn_id=turn_id,
+        step_id=step_id,
+        conversation_id=conversation_id,
+        called_turn_id=called_turn_id,
+        idle_turn_id=idle_turn_id,
     )
 
 
-def _call_services(house: House, tenant: Tenant, word: str) -> None:
+def _call_services(house: House, tenant: Tenant, word: str) -> str:
     house.call(
         "aos_skills.register_http_skill",
         name=f"http_{word}",
@@ -96,16 +117,18 @@ def _call_services(house: House, tenant: Tenant, word: str) -> None:
         tenant_id=tenant.tenant_id,
     )
     host = f"{word.replace('_', '-')}.example.com"
-    house.call("aos_skills.allow_host", host=host, tenant_id=tenant.tenant_id)
+    house.call(
+        "aos_skills.allow_host", host=host, tenant_id=tenant.tenant_id, skill_name=f"http_{word}"
+    )
+    return host
 
 
-def _finished_turn(house: House, tenant: Tenant, word: str) -> UUID:
+def _finish_a_turn(house: House, tenant: Tenant, word: str) -> None:
     turn_id = house.start(tenant.conversation_id)
     house.tool(turn_id, "memory_store", {"key": word, "content": f"content of {word}"})
     house.finish(turn_id, f"answer of {word}\nin two lines")
     house.insert("aos_core.cancel_request", tenant_id=tenant.tenant_id, run_id=turn_id)
     house.say(tenant.conversation_id, f"later {word}")
-    return turn_id
 
 
 def _waiting_turn(house: House, tenant: Tenant, skill: str, word: str) -> tuple[UUID, UUID, UUID]:
