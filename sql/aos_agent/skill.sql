@@ -31,31 +31,45 @@ comment on column aos_agent.effective_skill.on_call is
 comment on column aos_agent.effective_skill.limits is 'What the arguments must fit besides the skill''s own schema.';
 comment on column aos_agent.effective_skill.needs_role is 'True: only in conversations of a principal who has a role that is allowed it.';
 
+create function aos_agent._role_skill(principal_id uuid, skill_id uuid) returns aos_skills.role_skill
+    language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_role_skill aos_skills.role_skill;
+begin
+    select k.* into v_role_skill
+      from aos_auth.role_grant as g
+      join aos_skills.role_skill as k on k.role_name = g.role_name
+     where g.principal_id = _role_skill.principal_id and k.skill_id = _role_skill.skill_id
+       and (g.expires_at is null or g.expires_at > now())
+     -- The least strict of the principal's roles decides.
+     order by array_position(array['auto', null, 'ask', 'never'], k.approval), k.limits is not null, k.role_name
+     limit 1;
+    return v_role_skill;
+end
+$$;
+comment on function aos_agent._role_skill(uuid, uuid) is
+    'What the roles of a principal say about a skill that needs a role; null when none of them is allowed it.';
+
 -- Without a search path of its own, so that it becomes part of the query that asks; its names were bound when it was made.
 create function aos_agent._usable_skill(agent_id uuid, tenant_id uuid, principal_id uuid)
     returns table (skill_id uuid, name text, description text, parameters jsonb, implementation text, function_name text, on_call text, limits jsonb)
     language sql stable
 begin atomic
     select e.skill_id, e.name, e.description, e.parameters, e.implementation, e.function_name,
-           case coalesce(p.approval, e.approval)
-                when 'never' then 'denied'
-                when 'ask' then 'awaiting_approval'
-                else case e.implementation when 'external' then 'awaiting_result' else 'run' end end,
-           case when p.limits is null then e.limits
-                when e.limits is null then p.limits
-                else jsonb_build_object('allOf', jsonb_build_array(e.limits, p.limits)) end
-      from aos_agent.effective_skill as e
-      left join lateral (
-          -- The least strict of the principal's roles decides.
-          select true as is_allowed, k.approval, k.limits
-            from aos_auth.role_grant as g
-            join aos_skills.role_skill as k on k.role_name = g.role_name
-           where e.needs_role and g.principal_id = _usable_skill.principal_id and k.skill_id = e.skill_id
-             and (g.expires_at is null or g.expires_at > now())
-           order by array_position(array['auto', null, 'ask', 'never'], k.approval), k.limits is not null, k.role_name
-           limit 1) as p on true
-     where e.agent_id = _usable_skill.agent_id and e.tenant_id = _usable_skill.tenant_id
-       and (not e.needs_role or p.is_allowed);
+           case when (e.by_role).approval is null then e.on_call
+                else case (e.by_role).approval
+                    when 'never' then 'denied'
+                    when 'ask' then 'awaiting_approval'
+                    else case e.implementation when 'external' then 'awaiting_result' else 'run' end end end,
+           case when (e.by_role).limits is null then e.limits
+                when e.limits is null then (e.by_role).limits
+                else jsonb_build_object('allOf', jsonb_build_array(e.limits, (e.by_role).limits)) end
+      from (select e.*, case when e.needs_role then aos_agent._role_skill(_usable_skill.principal_id, e.skill_id) end as by_role
+              from aos_agent.effective_skill as e
+             where e.agent_id = _usable_skill.agent_id and e.tenant_id = _usable_skill.tenant_id
+            offset 0) as e  -- by_role is found once
+     where not e.needs_role or (e.by_role).skill_id is not null;
 end;
 comment on function aos_agent._usable_skill(uuid, uuid, uuid) is
     'What an agent can use in a conversation of this principal, and what happens when its model calls it.';

@@ -1,3 +1,19 @@
+-- Functions of their own: what only some turns need is no part of the plan that every turn starts.
+create function aos_agent._steps_of(run_id uuid) returns json
+    language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (select json_agg(json_build_object('step_no', s.step_no, 'status', s.status, 'call_id', s.call_id, 'tool_name', s.tool_name,
+                       'arguments', s.arguments, 'is_open', s.finished_at is null,
+                       'is_approved', case when s.status = 'approved' then exists (
+                           select from aos_core.approval as p where p.step_id = s.step_id and p.decision = 'approved'
+                              and p.arguments_hash = aos_core._arguments_hash(s.arguments)) end) order by s.step_no)
+              from aos_core.step as s
+             where s.run_id = _steps_of.run_id);
+end
+$$;
+comment on function aos_agent._steps_of(uuid) is 'The steps of a turn that was begun before; is_approved: a person said yes to exactly these arguments.';
+
 create view aos_agent.turn_context as
     select r.run_id, r.tenant_id, r.conversation_id, c.agent_id, c.principal_id, coalesce(a.db_role, 'pgagentos_agent') as tool_role,
            (select p.oid from pg_roles as p where p.rolname = coalesce(a.db_role, 'pgagentos_agent') and not p.rolsuper and not p.rolbypassrls)
@@ -6,14 +22,7 @@ create view aos_agent.turn_context as
            coalesce(a.max_model_calls, (select (s.value #>> '{}')::integer from aos_meta.setting as s where s.name = 'max_model_calls'), 10)
                as max_model_calls,
            a.max_turn_tokens, v.system_prompt, v.params, m.models, t.skills, h.messages, h.vendors,
-           case when r.model_calls > 0 then
-               (select json_agg(json_build_object('step_no', s.step_no, 'status', s.status, 'call_id', s.call_id, 'tool_name', s.tool_name,
-                            'arguments', s.arguments, 'is_open', s.finished_at is null,
-                            'is_approved', case when s.status = 'approved' then exists (
-                                select from aos_core.approval as p where p.step_id = s.step_id and p.decision = 'approved'
-                                   and p.arguments_hash = aos_core._arguments_hash(s.arguments)) end) order by s.step_no)
-                  from aos_core.step as s
-                 where s.run_id = r.run_id) end as steps,
+           case when r.model_calls > 0 then aos_agent._steps_of(r.run_id) end as steps,
            case when exists (select from aos_agent.budget as b where b.tenant_id = r.tenant_id) then aos_agent._budget_use(r.run_id) end as budgets
       from aos_core.run as r
       join aos_agent.conversation as c on c.conversation_id = r.conversation_id and c.tenant_id = r.tenant_id
@@ -30,9 +39,9 @@ create view aos_agent.turn_context as
                  -- Three bytes for a token is on the safe side for English (about four) and near for Korean (one
                  -- syllable, three bytes, about one token).
                  min((m.context_window - coalesce((v.params ->> 'max_output_tokens')::integer, m.max_output_tokens, 0))::bigint * 3) as bytes
-            from aos_meta.llm_model_registry as m
-            join aos_meta.provider as d on d.provider = m.provider
-           where m.model_id in (v.model_id, v.fallback_model_id)) as m
+            from unnest(array[v.model_id, v.fallback_model_id]) as w (model_id)
+           cross join lateral (select m.* from aos_meta.llm_model_registry as m where m.model_id = w.model_id offset 0) as m
+           cross join lateral (select d.* from aos_meta.provider as d where d.provider = m.provider offset 0) as d) as m
       cross join lateral (
           select json_agg(json_build_object('name', e.name, 'description', e.description, 'parameters', e.parameters,
                      'limits', e.limits, 'skill_id', e.skill_id, 'implementation', e.implementation,
