@@ -128,7 +128,8 @@ begin
         )
         select l.chain_id, l.event_no,
                case when l.previous_no = l.event_no then 'inserted: there are two entries of this number'
-                    when l.link is null then format('missing: entries %s to %s', coalesce(l.previous_no, 0) + 1, l.event_no - 1)
+                    when l.link is null then format('missing: entries %s to %s', 1 + coalesce(greatest(l.previous_no, (select max(a.event_no)
+                        from anchor as a where a.chain_id = l.chain_id and a.event_no < l.event_no)), 0), l.event_no - 1)
                     else 'altered: its hash is not that of its content and the entry before it'
                end
           from linked as l

@@ -128,9 +128,7 @@ def test_nothing_that_anybody_said_is_in_the_log(
 ) -> None:
     two_replies(scene, says("the word of a model"))
     # as text in the statement, below a function of the caller's own
-    scene.connection.execute(
-        f"do $$begin perform aos_agent.ask('{scene.name}', '{WORDS}'); end$$"
-    )
+    scene.connection.execute(f"do $$begin perform aos_agent.ask('{scene.name}', '{WORDS}'); end$$")
     scene.says(says("again"))
     scene.connection.execute(f"select aos_agent.ask('{scene.name}', '{WORDS}')".encode())
     assert len(driven(lines, scene, 2)) == 2
