@@ -83,8 +83,9 @@ def test_databases_of_one_server_share_the_roles_and_nothing_else(lone_cluster: 
 
 def test_two_databases_get_the_extension_at_the_same_time(lone_cluster: Cluster) -> None:
     with lone_cluster.connect() as admin:
-        for role in ROLES:
-            admin.execute(f"drop role if exists {role}")
+        for role in roles(admin):
+            admin.execute(f"drop owned by {role}")
+            admin.execute(f"drop role {role}")
     with empty(lone_cluster) as first, empty(lone_cluster) as second:
 
         def create(database: Database) -> list[str]:
@@ -287,7 +288,8 @@ def test_memberships_and_agent_roles_reach_another_server(
             for function in ("aos_auth.tenant_id()", "aos_skills.describe_schema(text)"):
                 check = f"select has_function_privilege('{agents}', '{function}', 'execute')"
                 assert House(restored).one(check)
-            turn = House(restored).start(tenants[0].conversation_id)
-            assert House(restored).one(
-                "select db_role from aos_agent.turn_context where run_id = %s", turn
-            ) == (agents)
+            House(restored).start(tenants[0].conversation_id)
+            [[its]] = House(restored).rows(
+                "select db_role from aos_agent.agent where agent_id = %s", tenants[0].agent.agent_id
+            )
+            assert its == agents
