@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from .in_flight import InFlight, Snapshot, used_by_others
-from .providers.base import Usage
-
-#: The unit of money in this module is 1e-8 US dollars, to which the price of a call is rounded.
-UNITS = 100_000_000
+from .price import UNITS
 
 _PERIODS = {"turn": "for a turn", "day": "for the day", "month": "for the month", "total": "in all"}
 
 
 class Limit(NamedTuple):
-    """A budget, and what its rows say is used of it.
+    """A budget.
 
     Args:
         scope: ``tenant``, ``agent`` or ``conversation``.
         period: ``turn``, ``day``, ``month`` or ``total``.
-        agent_name: of the scope ``agent``.
-        max_cost: in 1e-8 US dollars, as *used_cost*.
-        resets_at: a moment in UTC, as text.
+        max_cost: in 1e-8 US dollars.
     """
 
     budget_id: str
     scope: str
     period: str
-    agent_name: str | None
     max_tokens: int | None
     max_cost: int | None
-    used_tokens: int
-    used_cost: int
-    resets_at: str | None
 
     @property
     def is_shared(self) -> bool:
@@ -59,53 +50,74 @@ class Budgets:
 
     Args:
         in_flight: what turns have used that are not committed yet.
-        read: reads the budgets anew, as JSON text; None when the tenant has none any more.
-        first: what was read with the turn.
+        open_slots: opens it and reads it.
+        read: reads anew what all turns have used, as JSON text.
+        first: what was read with the turn, as ``aos_agent._budgets_of`` returns it.
         slots: of *in_flight*, read before that; None when it was not open.
     """
 
     def __init__(
         self,
         in_flight: InFlight,
-        read: Callable[[], str | None],
+        open_slots: Callable[[], bytes],
+        read: Callable[[], str],
         first: str,
         slots: bytes | None,
+        tenant_id: str,
+        agent_id: str,
     ) -> None:
+        value = json.loads(first)
         self._in_flight = in_flight
+        self._open_slots = open_slots
         self._read = read
-        self._tokens = self._cost = 0  # used since the last record
         self._slots = slots
+        self._tenant_id = tenant_id
+        self._agent_id = agent_id
+        self._agent_name: str = value["agent_name"]
+        self._limits = [_limit(*row) for row in value["limits"] or ()]
+        self._unpriced: str | None = value["unpriced"]
+        self._tokens = self._cost = 0  # used since the last record
+        # what the rows show: by "scope period", tokens and dollars
+        self._used: dict[str, Any] = {"turn": value["turn"], **(value["conversation"] or {})}
+        self._is_shared = value["shared"] is not None
         self._is_fresh = slots is not None
-        self._limits: list[Limit] = []
-        self._take(first, slots or b"")
+        if self._is_shared:
+            self._take(value["shared"], slots or b"")
 
     def exhausted(self) -> Exhausted | None:
         """What forbids the next model call, or None.
 
         What was read with the turn serves its first call, unless others have used something since:
-        the turn may have waited for its conversation. It is read again before each further one.
+        the turn may have waited for its conversation. What others use too is read again before
+        each further one.
         """
-        if not self._is_fresh or self._in_flight.read() != self._slots:
-            slots = self._in_flight.open(self._database)
-            text = self._read()
-            if text is None:
-                self._limits = []
-            else:
-                self._take(text, slots)
-        self._is_fresh = False
+        if self._is_shared:
+            if not self._is_fresh or self._in_flight.read() != self._slots:
+                slots = self._in_flight.read() or self._open_slots()
+                self._take(json.loads(self._read()), slots)
+            self._is_fresh = False
         for limit in self._limits:
-            if (found := self._judged(limit)) is not None:
-                return found
+            tokens, cost = self._used_of(limit)
+            if limit.max_tokens is not None and tokens >= limit.max_tokens:
+                return self._exhausted(limit, f"{tokens} of {limit.max_tokens} tokens")
+            if limit.max_cost is None:
+                continue
+            if cost >= limit.max_cost:
+                used = f"{_dollars(cost)} of {_dollars(limit.max_cost)} US dollars"
+                return self._exhausted(limit, used)
+            if self._unpriced is not None:
+                return self._without_price(limit, self._unpriced)
         return None
 
-    def spend(self, model_id: str, usage: Usage) -> None:
-        """Count a reply; turns of other sessions see it at once."""
-        tokens = usage.input_tokens + usage.output_tokens
-        cost = self._cost_of(model_id, usage)
+    def spend(self, tokens: int, cost: int) -> None:
+        """Count a reply; turns of other sessions see it at once.
+
+        Args:
+            cost: in 1e-8 US dollars.
+        """
         self._tokens += tokens
         self._cost += cost
-        if any(limit.is_shared for limit in self._limits):
-            self._in_flight.open(self._database)
+        if self._is_shared:
             self._in_flight.add(
                 self._transaction, self._snapshot, self._tenant_id, self._agent_id, tokens, cost
             )
@@ -118,98 +130,73 @@ class Budgets:
         """Time has gone by since the budgets were read."""
         self._is_fresh = False
 
-    def _take(self, text: str, slots: bytes) -> None:
-        value = json.loads(text)
-        self._database: int = int(value["database"])
-        self._transaction = int(value["transaction"])
-        self._snapshot = Snapshot.parse(value["snapshot"])
-        self._tenant_id: str = value["tenant_id"]
-        self._agent_id: str = value["agent_id"]
-        self._prices: dict[str, list[Any]] = value["prices"]
-        self._limits = [_limit(row) for row in value["limits"] or ()]
+    def _take(self, shared: Mapping[str, Any], slots: bytes) -> None:
+        self._transaction = int(shared["transaction"])
+        self._snapshot = Snapshot.parse(shared["snapshot"])
+        self._used.update(shared)
         self._others = used_by_others(slots, self._snapshot, self._transaction, self._tenant_id)
 
-    def _judged(self, limit: Limit) -> Exhausted | None:
-        whose = f'agent "{limit.agent_name}"' if limit.agent_name else f"the {limit.scope}"
-        name = f"the budget of {whose} {_PERIODS[limit.period]}"
-        details = {"budget_id": limit.budget_id, "resets_at": limit.resets_at}
-        tokens, cost = limit.used_tokens + self._tokens, limit.used_cost + self._cost
-        for agent_id, others_tokens, others_cost in self._others if limit.is_shared else ():
-            if limit.scope == "tenant" or agent_id == self._agent_id:
-                tokens += others_tokens
-                cost += others_cost
-        if limit.max_tokens is not None and tokens >= limit.max_tokens:
-            used = f"{tokens} of {limit.max_tokens} tokens"
-        elif limit.max_cost is not None and cost >= limit.max_cost:
-            used = f"{_dollars(cost)} of {_dollars(limit.max_cost)} US dollars"
-        elif limit.max_cost is not None and (model := self._unpriced()) is not None:
-            return Exhausted(
-                f"{name} is in money, and model {model} has no price",
-                "Set input_price and output_price in aos_meta.llm_model_registry; a model that"
-                " costs nothing has the prices 0.",
-                details,
-            )
+    def _used_of(self, limit: Limit) -> tuple[int, int]:
+        key = "turn" if limit.period == "turn" else f"{limit.scope} {limit.period}"
+        tokens, dollars = self._used[key]
+        tokens = (tokens or 0) + self._tokens
+        cost = round((dollars or 0) * UNITS) + self._cost
+        if limit.is_shared:
+            for agent_id, others_tokens, others_cost in self._others:
+                if limit.scope == "tenant" or agent_id == self._agent_id:
+                    tokens += others_tokens
+                    cost += others_cost
+        return tokens, cost
+
+    def _exhausted(self, limit: Limit, used: str) -> Exhausted:
+        details = self._details(limit)
+        if limit.period == "turn":
+            when = "Each turn has it anew."
+        elif limit.period == "total":
+            when = "A new conversation is not limited by it."
         else:
-            return None
-        return Exhausted(f"{name} is used up: {used}", _hint(limit), details)
+            when = f"It starts anew at {details['resets_at']}."
+        return Exhausted(
+            f"{self._name(limit)} is used up: {used}",
+            f"{when} aos_agent.budget_left shows what is left, aos_agent.set_budget raises it.",
+            details,
+        )
 
-    def _cost_of(self, model_id: str, usage: Usage) -> int:
-        """What ``aos_meta.call_cost`` says, which counts when it is recorded."""
-        prices = self._prices.get(model_id)
-        if prices is None or prices[1] is None or prices[4] is None:
-            return 0
-        return cost(prices[1:], usage)
+    def _without_price(self, limit: Limit, model: str) -> Exhausted:
+        return Exhausted(
+            f"{self._name(limit)} is in money, and model {model} has no price",
+            "Set input_price and output_price in aos_meta.llm_model_registry; a model that"
+            " costs nothing has the prices 0.",
+            self._details(limit),
+        )
 
-    def _unpriced(self) -> str | None:
-        for name, fresh, _, _, output in self._prices.values():
-            if fresh is None or output is None:
-                return str(name)
-        return None
+    def _name(self, limit: Limit) -> str:
+        whose = f'agent "{self._agent_name}"' if limit.scope == "agent" else f"the {limit.scope}"
+        return f"the budget of {whose} {_PERIODS[limit.period]}"
 
-
-def cost(prices: Sequence[float], usage: Usage) -> int:
-    """What a reply costs, in 1e-8 US dollars, as ``aos_meta.call_cost`` says it.
-
-    Args:
-        prices: US dollars for a million tokens: of input, of cached input, of input that is written
-            to the cache, of output.
-    """
-    fresh, cached, written, output = map(float, prices)
-    rest = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
-    dollars_for_a_million = (
-        rest * fresh
-        + usage.cached_tokens * cached
-        + usage.cache_write_tokens * written
-        + usage.output_tokens * output
-    )
-    return round(dollars_for_a_million * UNITS / 1_000_000)
+    def _details(self, limit: Limit) -> dict[str, Any]:
+        return {"budget_id": limit.budget_id, "resets_at": _next(limit.period)}
 
 
-def _limit(row: dict[str, Any]) -> Limit:
-    max_cost = row["max_cost"]
-    return Limit(
-        budget_id=row["budget_id"],
-        scope=row["scope"],
-        period=row["period"],
-        agent_name=row["agent_name"],
-        max_tokens=row["max_tokens"],
-        max_cost=None if max_cost is None else round(max_cost * UNITS),
-        used_tokens=row["used_tokens"],
-        used_cost=round(row["used_cost"] * UNITS),
-        resets_at=row["resets_at"],
-    )
+def _limit(
+    budget_id: str, scope: str, period: str, max_tokens: int | None, max_cost: float | None
+) -> Limit:
+    units = None if max_cost is None else round(max_cost * UNITS)
+    return Limit(budget_id, scope, period, max_tokens, units)
 
 
 def _dollars(units: int) -> str:
-    cents, rest = f"{units / UNITS:.8f}".rstrip("0").split(".")
-    return f"{cents}.{rest:0<2}"
+    whole, rest = f"{units / UNITS:.8f}".rstrip("0").split(".")
+    return f"{whole}.{rest:0<2}"
 
 
-def _hint(limit: Limit) -> str:
-    if limit.period == "turn":
-        when = "Each turn has it anew."
-    elif limit.resets_at is None:
-        when = "A new conversation is not limited by it."
-    else:
-        when = f"It starts anew at {limit.resets_at}."
-    return f"{when} aos_agent.budget_left shows what is left, aos_agent.set_budget raises it."
+def _next(period: str) -> str | None:
+    """When the next day or month begins, in UTC."""
+    from datetime import datetime, timedelta, timezone
+
+    if period not in ("day", "month"):
+        return None
+    now = datetime.now(timezone.utc)
+    # The 28th and 4 days are always in the next month.
+    later = now + timedelta(days=1) if period == "day" else now.replace(day=28) + timedelta(days=4)
+    return f"{later:%Y-%m-%d} 00:00 UTC" if period == "day" else f"{later:%Y-%m}-01 00:00 UTC"

@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import NamedTuple
-from uuid import UUID
 
 #: transaction, tokens, cost in 1e-8 US dollars, tenant, agent; 56 bytes
 _SLOT = struct.Struct("<QQQ16s16s")
+_TENANT_AT = 24
+_OWNER = struct.Struct("<Q")
 _USE = struct.Struct("<QQ")
-_FIRST_SLOTS = 256
+_FIRST_SLOTS = 64
 
 
-class Snapshot(NamedTuple):
+class Snapshot:
     """Which transactions are over, as ``pg_current_snapshot()`` says it.
 
     Args:
@@ -30,8 +30,9 @@ class Snapshot(NamedTuple):
         running: those before it that are not.
     """
 
-    end: int
-    running: frozenset[int]
+    def __init__(self, end: int, running: frozenset[int]) -> None:
+        self.end = end
+        self.running = running
 
     @classmethod
     def parse(cls, text: str) -> Snapshot:
@@ -93,7 +94,7 @@ class InFlight:
             snapshot: tells which slots are free.
             cost: in 1e-8 US dollars.
         """
-        key = (UUID(tenant_id).bytes, UUID(agent_id).bytes)
+        key = (_bytes_of(tenant_id), _bytes_of(agent_id))
         if transaction != self._transaction:
             self._transaction = transaction
             self._slots.clear()
@@ -107,17 +108,18 @@ class InFlight:
 
     def _claim(self, transaction: int, snapshot: Snapshot, key: tuple[bytes, bytes]) -> int:
         with _Locked(self._file):
-            slots = self.read()
-            assert slots is not None
-            for number, (owner, *_) in enumerate(_SLOT.iter_unpack(slots)):
+            size = os.fstat(self._file).st_size
+            assert self._map is not None
+            if size != len(self._map):
+                self._map = _mapped(self._file, size)
+            for offset in range(0, size, _SLOT.size):
+                (owner,) = _OWNER.unpack_from(self._map, offset)
                 if snapshot.is_over(owner):
-                    offset = number * _SLOT.size
                     break
             else:
-                offset = len(slots)
-                os.ftruncate(self._file, 2 * offset)
-                self.read()
-            assert self._map is not None
+                offset = size
+                os.ftruncate(self._file, 2 * size)
+                self._map = _mapped(self._file, 2 * size)
             _SLOT.pack_into(self._map, offset, transaction, 0, 0, *key)
         return offset
 
@@ -134,14 +136,26 @@ def used_by_others(
     Returns:
         ``(agent_id, tokens, cost in 1e-8 US dollars)`` each.
     """
-    tenant = UUID(tenant_id).bytes
-    if tenant not in slots:
-        return []
-    return [
-        (str(UUID(bytes=agent)), tokens, cost)
-        for owner, tokens, cost, owners_tenant, agent in _SLOT.iter_unpack(slots)
-        if owners_tenant == tenant and owner != transaction and not snapshot.is_over(owner)
-    ]
+    tenant = _bytes_of(tenant_id)
+    found = []
+    at = slots.find(tenant)
+    while at >= 0:
+        offset = at - _TENANT_AT
+        if offset % _SLOT.size == 0:
+            owner, tokens, cost, _, agent = _SLOT.unpack_from(slots, offset)
+            if owner != transaction and not snapshot.is_over(owner):
+                found.append((_uuid_of(agent), tokens, cost))
+        at = slots.find(tenant, at + 1)
+    return found
+
+
+def _bytes_of(uuid: str) -> bytes:
+    return bytes.fromhex(uuid.replace("-", ""))
+
+
+def _uuid_of(value: bytes) -> str:
+    h = value.hex()
+    return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
 
 
 class _Locked:

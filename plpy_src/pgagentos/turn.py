@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .budget import Budgets, cost
+from .price import cost
 from .providers.base import Endpoint, Message, Tool, Usage
+
+if TYPE_CHECKING:
+    from .budget import Budgets
 
 #: Statuses that a turn never leaves.
 FINAL = frozenset({"completed", "failed", "cancelled"})
@@ -22,7 +25,7 @@ class Model(NamedTuple):
         carrier: ``wire`` or ``sdk``.
         capabilities: flags of the registry.
         timeout_seconds: most time for one request.
-        prices: see :func:`pgagentos.budget.cost`; None for a model without prices.
+        prices: see :func:`pgagentos.price.cost`; None for a model without prices.
     """
 
     model_id: str
@@ -113,16 +116,17 @@ class Spent:
         self.model_calls = self.input_tokens = self.cached_tokens = self.output_tokens = 0
         self.cost: int | None = 0
 
-    def add(self, usage: Usage, prices: tuple[float, float, float, float] | None) -> None:
-        """Count a call."""
+    def add(self, usage: Usage, units: int | None) -> None:
+        """Count a call.
+
+        Args:
+            units: what it cost, in 1e-8 US dollars; None without prices.
+        """
         self.model_calls += 1
         self.input_tokens += usage.input_tokens
         self.cached_tokens += usage.cached_tokens
         self.output_tokens += usage.output_tokens
-        if prices is None or self.cost is None:
-            self.cost = None
-        else:
-            self.cost += cost(prices, usage)
+        self.cost = None if units is None or self.cost is None else self.cost + units
 
 
 class Turn:
@@ -173,10 +177,10 @@ class Turn:
         self.new_steps: list[dict[str, Any]] = []
         self.closed_steps: list[dict[str, Any]] = []
 
-    def spend(self, model_id: str, usage: Usage) -> None:
+    def spend(self, model: Model, usage: Usage) -> None:
         """Count what a reply of a model has used."""
         self.used_tokens += usage.input_tokens + usage.output_tokens
-        prices = {model.model_id: model.prices for model in self.context.models}
-        self.spent.add(usage, prices[model_id])
+        units = None if model.prices is None else cost(model.prices, usage)
+        self.spent.add(usage, units)
         if self.budgets is not None:
-            self.budgets.spend(model_id, usage)
+            self.budgets.spend(usage.input_tokens + usage.output_tokens, units or 0)

@@ -58,7 +58,7 @@ comment on column aos_agent.usage.cost is 'US dollars; calls of models without p
 alter table aos_agent.budget enable row level security;
 alter table aos_agent.budget force row level security;
 create policy tenant on aos_agent.budget
-    using ((select aos_auth._visible_tenant()) in (tenant_id, '00000000-0000-0000-0000-000000000000'));
+    using ((select aos_auth._visible_tenant()) = any (array[tenant_id, '00000000-0000-0000-0000-000000000000']));
 create policy developer_adds on aos_agent.budget as restrictive for insert with check (
     (select aos_auth._visible_tenant()) = '00000000-0000-0000-0000-000000000000'
     or (not set_by_operator and (select aos_auth.has_access('developer'))));
@@ -71,10 +71,13 @@ create policy developer_deletes on aos_agent.budget as restrictive for delete us
 alter table aos_agent.usage enable row level security;
 alter table aos_agent.usage force row level security;
 create policy tenant on aos_agent.usage
-    using ((select aos_auth._visible_tenant()) in (tenant_id, '00000000-0000-0000-0000-000000000000'));
+    using ((select aos_auth._visible_tenant()) = any (array[tenant_id, '00000000-0000-0000-0000-000000000000']));
 
 create view aos_agent.budget_left as
-    select b.budget_id, b.tenant_id, b.agent_id, a.name as agent_name, b.conversation_id, b.period, b.set_by_operator,
+    select b.budget_id, b.tenant_id, b.agent_id,
+           case when b.agent_id is not null then
+               (select a.name from aos_agent.agent as a where a.agent_id = b.agent_id and a.tenant_id = b.tenant_id) end as agent_name,
+           b.conversation_id, b.period, b.set_by_operator,
            b.max_tokens, u.tokens as used_tokens,
            case when b.max_tokens is not null then greatest(b.max_tokens - coalesce(u.tokens, 0), 0) end as tokens_left,
            b.max_cost, u.cost as used_cost,
@@ -82,7 +85,6 @@ create view aos_agent.budget_left as
            p.first_day::timestamp at time zone 'UTC' as starts_at,
            (p.first_day + case b.period when 'day' then interval '1 day' when 'month' then interval '1 month' end) at time zone 'UTC' as resets_at
       from aos_agent.budget as b
-      left join aos_agent.agent as a on a.agent_id = b.agent_id and a.tenant_id = b.tenant_id
       cross join lateral (
           select case when b.period in ('day', 'month') then date_trunc(b.period, clock_timestamp() at time zone 'UTC')::date end as first_day) as p
       left join lateral (
@@ -102,36 +104,73 @@ comment on view aos_agent.budget_left is
 comment on column aos_agent.budget_left.used_tokens is 'Since starts_at; null for the period turn, which each turn has anew.';
 comment on column aos_agent.budget_left.resets_at is 'When it starts anew; null for the periods turn and total.';
 
-create function aos_agent._budget_use(run_id uuid) returns json
+-- What the view says, in small statements: it is read in every turn of a tenant with a budget.
+create function aos_agent._shared_use(tenant_id uuid, agent_id uuid) returns json
     language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_day constant date := (clock_timestamp() at time zone 'UTC')::date;
 begin
-    return (select json_build_object(
-            'database', (select d.oid from pg_database as d where d.datname = current_database()),
-            'transaction', pg_current_xact_id()::text, 'snapshot', pg_current_snapshot()::text,
-            'tenant_id', r.tenant_id, 'agent_id', c.agent_id,
-            'limits', (select json_agg(json_build_object('budget_id', l.budget_id, 'agent_name', l.agent_name,
-                           'scope', case when l.conversation_id is not null then 'conversation' when l.agent_id is not null then 'agent' else 'tenant' end,
-                           'period', l.period, 'max_tokens', l.max_tokens, 'max_cost', l.max_cost,
-                           'used_tokens', coalesce(l.used_tokens, r.input_tokens + r.output_tokens),
-                           'used_cost', coalesce(l.used_cost, r.cost, 0),
-                           'resets_at', to_char(l.resets_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')) order by l.budget_id)
-                         from aos_agent.budget_left as l
-                        where l.tenant_id = r.tenant_id and (l.agent_id is null or l.agent_id = c.agent_id)
-                          and (l.conversation_id is null or l.conversation_id = r.conversation_id)),
-            'prices', (select json_object_agg(m.model_id, json_build_array(m.model_name, m.input_price, coalesce(m.cached_input_price, m.input_price),
-                           coalesce(m.cache_write_price, m.input_price), m.output_price))
-                         from aos_persona.persona_version as v
-                         join aos_meta.llm_model_registry as m on m.model_id in (v.model_id, v.fallback_model_id)
-                        where v.persona_version_id = r.persona_version_id and v.tenant_id = r.tenant_id))
-       from aos_core.run as r
-       join aos_agent.conversation as c on c.conversation_id = r.conversation_id and c.tenant_id = r.tenant_id
-      where r.run_id = _budget_use.run_id
-        and exists (select from aos_agent.budget as b where b.tenant_id = r.tenant_id));
+    return (select json_build_object('transaction', pg_current_xact_id()::text, 'snapshot', pg_current_snapshot()::text,
+            'tenant month', json_build_array(sum(u.tokens), sum(u.cost)),
+            'tenant day', json_build_array(sum(u.tokens) filter (where u.day >= v_day), sum(u.cost) filter (where u.day >= v_day)),
+            'agent month', json_build_array(sum(u.tokens) filter (where u.agent_id = _shared_use.agent_id),
+                sum(u.cost) filter (where u.agent_id = _shared_use.agent_id)),
+            'agent day', json_build_array(sum(u.tokens) filter (where u.agent_id = _shared_use.agent_id and u.day >= v_day),
+                sum(u.cost) filter (where u.agent_id = _shared_use.agent_id and u.day >= v_day)))
+       from aos_agent.usage as u
+      where u.tenant_id = _shared_use.tenant_id and u.day >= v_day - (extract(day from v_day)::integer - 1));
 end
 $$;
-comment on function aos_agent._budget_use(uuid) is
-    'The budgets that hold for a turn and what is used of them, as the snapshot shows it; null when its tenant has none at all.';
+comment on function aos_agent._shared_use(uuid, uuid) is
+    'What the turns of a tenant, and of one of its agents, have used this month and today, as the snapshot shows it: [tokens, cost] each.';
+
+create function aos_agent._budgets_of(tenant_id uuid, agent_id uuid, agent_name text, conversation_id uuid, model_id uuid, fallback_model_id uuid,
+        turn_tokens integer, turn_cost numeric) returns json
+    language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_limits json;
+    v_shared json;
+    v_conversation json;
+    v_unpriced text;
+    v_is_shared boolean;
+    v_is_conversations boolean;
+    v_is_in_money boolean;
+    v_day constant timestamp := date_trunc('day', clock_timestamp() at time zone 'UTC');
+begin
+    select json_agg(json_build_array(b.budget_id, case when b.conversation_id is not null then 'conversation'
+               when b.agent_id is not null then 'agent' else 'tenant' end, b.period, b.max_tokens, b.max_cost) order by b.budget_id),
+           bool_or(b.conversation_id is null and b.period <> 'turn'), bool_or(b.conversation_id is not null and b.period <> 'turn'),
+           bool_or(b.max_cost is not null)
+      into v_limits, v_is_shared, v_is_conversations, v_is_in_money
+      from aos_agent.budget as b
+     where b.tenant_id = _budgets_of.tenant_id and (b.agent_id is null or b.agent_id = _budgets_of.agent_id)
+       and (b.conversation_id is null or b.conversation_id = _budgets_of.conversation_id);
+    if v_is_shared then
+        v_shared := aos_agent._shared_use(_budgets_of.tenant_id, _budgets_of.agent_id);
+    end if;
+    if v_is_conversations then
+        select json_build_object('conversation total', json_build_array(sum(u.tokens), sum(u.cost)),
+                   'conversation month', json_build_array(sum(u.tokens) filter (where u.at >= date_trunc('month', v_day)),
+                       sum(u.cost) filter (where u.at >= date_trunc('month', v_day))),
+                   'conversation day', json_build_array(sum(u.tokens) filter (where u.at >= v_day), sum(u.cost) filter (where u.at >= v_day)))
+          into v_conversation
+          from (select r.input_tokens + r.output_tokens as tokens, r.cost, coalesce(r.finished_at, clock_timestamp()) at time zone 'UTC' as at
+                  from aos_core.run as r
+                 where r.conversation_id = _budgets_of.conversation_id and r.tenant_id = _budgets_of.tenant_id) as u;
+    end if;
+    if v_is_in_money then
+        select min(m.model_name) into v_unpriced
+          from aos_meta.llm_model_registry as m
+         where m.model_id in (_budgets_of.model_id, _budgets_of.fallback_model_id) and (m.input_price is null or m.output_price is null);
+    end if;
+    return json_build_object('agent_name', _budgets_of.agent_name, 'limits', v_limits, 'shared', v_shared, 'conversation', v_conversation,
+        'unpriced', v_unpriced, 'turn', json_build_array(_budgets_of.turn_tokens, _budgets_of.turn_cost));
+end
+$$;
+comment on function aos_agent._budgets_of(uuid, uuid, text, uuid, uuid, uuid, integer, numeric) is
+    'The budgets that hold for a turn, and what is used of them: by all turns, by those of its conversation, by itself. When a budget is in money, also which of its two models has no price.';
 
 create function aos_agent._record_counted(run_id uuid, new_steps json, closed_steps json, status text, waiting_reason text, error jsonb,
         agent_id uuid, first_step integer) returns void

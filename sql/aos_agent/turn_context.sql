@@ -23,7 +23,9 @@ create view aos_agent.turn_context as
                as max_model_calls,
            a.max_turn_tokens, v.system_prompt, v.params, m.models, t.skills, h.messages, h.vendors,
            case when r.model_calls > 0 then aos_agent._steps_of(r.run_id) end as steps,
-           case when exists (select from aos_agent.budget as b where b.tenant_id = r.tenant_id) then aos_agent._budget_use(r.run_id) end as budgets
+           case when exists (select from aos_agent.budget as b where b.tenant_id = r.tenant_id) then
+               aos_agent._budgets_of(r.tenant_id, a.agent_id, a.name, r.conversation_id, v.model_id, v.fallback_model_id,
+                   r.input_tokens + r.output_tokens, r.cost) end as budgets
       from aos_core.run as r
       join aos_agent.conversation as c on c.conversation_id = r.conversation_id and c.tenant_id = r.tenant_id
       join aos_agent.agent as a on a.agent_id = c.agent_id and a.tenant_id = c.tenant_id

@@ -202,3 +202,45 @@ def test_what_a_turn_used_before_it_waits_is_counted_then(scene: Scene) -> None:
     )
     assert scene.run_turn(turn_id)["answer"] == "done"
     assert counted(scene) == (2 * TOKENS, 2 * COST)
+
+
+def test_what_a_turn_reads_is_what_the_view_shows(scene: Scene) -> None:
+    """Two ways to one number: small statements in the path of every turn, a view for people."""
+    conversation_id = scene.value("select aos_agent.open_conversation(%s)", scene.name)
+    for given in ({}, {"agent_name": scene.name}, {"conversation_id": conversation_id}):
+        for period in ("day", "month"):
+            budget(scene, period, max_tokens=100_000, max_cost=10, **given)
+    budget(scene, "total", max_tokens=100_000, conversation_id=conversation_id)
+    for days_ago in (0, 1, 2, 40):
+        add_usage(scene, days_ago, 7 + days_ago, Decimal("0.25"))
+    scene.connection.execute(  # another agent's
+        "insert into aos_agent.usage (tenant_id, agent_id, day, tokens, cost)"
+        " values (%s, gen_random_uuid(), (clock_timestamp() at time zone 'UTC')::date, 3, 0.5)",
+        (scene.tenant_id,),
+    )
+    scene.says(says("one"), says("two"))
+    for question in ("first", "second"):
+        scene.ask(question, conversation_id)
+    scene.connection.execute(
+        "update aos_core.run set finished_at = finished_at - interval '40 days'"
+        " where conversation_id = %s and turn_no = 1",
+        (conversation_id,),
+    )
+    found = scene.value(
+        "select aos_agent._budgets_of(r.tenant_id, a.agent_id, a.name, r.conversation_id, null,"
+        " null, 0, 0) from aos_core.run as r, aos_agent.agent as a"
+        " where r.run_id = %s and a.name = %s",
+        scene.run()["run_id"],
+        scene.name,
+    )
+    read = {**found["shared"], **found["conversation"]}
+    shown = scene.rows(
+        "select period, case when conversation_id is not null then 'conversation'"
+        " when agent_id is not null then 'agent' else 'tenant' end as scope,"
+        " used_tokens, used_cost from aos_agent.budget_left where tenant_id = %s",
+        scene.tenant_id,
+    )
+    assert len(shown) == len(found["limits"]) == 7
+    for row in shown:
+        tokens, cost = read[f"{row['scope']} {row['period']}"]
+        assert (row["used_tokens"], float(row["used_cost"])) == (tokens, cost), row

@@ -14,9 +14,10 @@ from pgagentos.entry import ENTRY_POINTS
 #: path (see sql/tail.sql)
 BELOW_PINNED = {
     "aos_agent._ask(text,text,uuid)",
-    "aos_agent._budget_use(uuid)",
+    "aos_agent._budgets_of(uuid,uuid,text,uuid,uuid,uuid,integer,numeric)",
     "aos_agent._read_turn(uuid)",
     "aos_agent._record_counted(uuid,json,json,text,text,jsonb,uuid,integer)",
+    "aos_agent._shared_use(uuid,uuid)",
     "aos_agent._start_turn(uuid,text,text)",
     "aos_core._record(uuid,json,json,text,text,jsonb)",
 }

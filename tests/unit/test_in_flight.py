@@ -39,7 +39,8 @@ def opened() -> InFlight:
     ],
 )
 def test_a_snapshot_is_read_as_the_server_writes_it(text: str, snapshot: Snapshot) -> None:
-    assert Snapshot.parse(text) == snapshot
+    read = Snapshot.parse(text)
+    assert (read.end, read.running) == (snapshot.end, snapshot.running)
 
 
 def test_a_snapshot_knows_which_transactions_are_over() -> None:

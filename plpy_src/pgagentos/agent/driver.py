@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from .. import audit
-from ..budget import UNITS, Budgets
 from ..carrier import Carrier
 from ..database import Database
 from ..errors import InvalidInput
 from ..identity import Identities
 from ..in_flight import InFlight
 from ..net.wait import run
+from ..price import UNITS
 from ..providers.wire import dumps
-from ..store import budgets, turns
+from ..store import turns
 from ..turn import Turn
 from . import failures, loop
 from .tool_call import Tools
@@ -51,7 +49,7 @@ def run_turn(session: Session, run_id: str, nowait: bool) -> str:
     if status in ("queued", "running"):
         _advance(session, turns.load(database, session.in_flight, run_id))
     elif status == "awaiting_model":
-        budgets.end_over_budget(database, run_id)
+        turns.end_over_budget(database, run_id)
     return turns.state(database, run_id)
 
 
@@ -101,10 +99,9 @@ def over_budget(session: Session, run_id: str) -> str | None:
     Returns:
         the turn's error as JSON text, or None.
     """
-    slots = session.in_flight.read()
-    read = partial(budgets.use, session.database, run_id)
-    text = read()
-    exhausted = Budgets(session.in_flight, read, text, slots).exhausted() if text else None
+    from ..store.budgets import of_outside_turn
+
+    exhausted = of_outside_turn(session.database, session.in_flight, run_id).exhausted()
     return dumps(failures.over_budget(exhausted)) if exhausted else None
 
 

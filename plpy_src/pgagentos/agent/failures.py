@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..budget import Exhausted
 from ..database import Database
 from ..errors import TURN_FAILURES, ProviderError
 from ..providers.base import ChatReply
 from ..store import turns
 from ..turn import Turn
 from .model_call import NoAnswer
+
+if TYPE_CHECKING:
+    from ..budget import Exhausted
 
 
 def shortcoming(reply: ChatReply) -> dict[str, Any] | None:
@@ -65,7 +67,7 @@ def add_steps(turn: Turn, failures: tuple[NoAnswer, ...], started_at: str) -> st
             }
         )
         turn.model_calls += 1
-        turn.spend(failure.model.model_id, usage)
+        turn.spend(failure.model, usage)
         started_at = failure.at
     return started_at
 

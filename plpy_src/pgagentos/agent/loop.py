@@ -122,7 +122,7 @@ def _take_reply(
     )
     turn.messages.append(Message(text, vendor))
     turn.model_calls += 1
-    turn.spend(answered.model.model_id, reply.usage)
+    turn.spend(answered.model, reply.usage)
 
     if calls and not is_last:
         for call, given in zip(calls, arguments, strict=True):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..budget import Budgets
 from ..database import Database, Row
 from ..in_flight import InFlight
 from ..providers.base import Message, Tool
 from ..providers.wire import dumps
 from ..turn import Model, OpenCall, Skill, Turn, TurnContext
-from . import budgets
 from .registry import api_key, endpoint_of
+
+if TYPE_CHECKING:
+    from ..budget import Budgets
 
 #: Seconds that one request to a model may take, where the provider's options do not say otherwise.
 TIMEOUT_SECONDS = 600.0
@@ -40,6 +40,16 @@ def go_on(database: Database, run_id: str) -> str:
     """
     rows = database.rows("select aos_agent._go_on($1::uuid) as status", run_id)
     return str(rows[0]["status"])
+
+
+def end_over_budget(database: Database, run_id: str) -> bool:
+    """End a turn that is driven from outside when a budget leaves it nothing.
+
+    Returns:
+        whether it was ended.
+    """
+    rows = database.rows("select aos_agent._end_over_budget($1::uuid) as ended", run_id)
+    return bool(rows[0]["ended"])
 
 
 def state(database: Database, run_id: str) -> str:
@@ -147,12 +157,14 @@ def _turn(
         steps=steps[-1]["step_no"] if steps else 0,
         messages=list(map(Message, row["messages"] or (), row["vendors"] or ())),
         call_ids={s["call_id"] for s in steps if s["call_id"] is not None},
-        budgets=None
-        if row["budgets"] is None
-        else Budgets(
-            in_flight, partial(budgets.use, database, row["run_id"]), row["budgets"], slots
-        ),
+        budgets=None if row["budgets"] is None else _budgets(database, in_flight, slots, row),
     )
+
+
+def _budgets(database: Database, in_flight: InFlight, slots: bytes | None, row: Row) -> Budgets:
+    from .budgets import of_turn  # most tenants have none
+
+    return of_turn(database, in_flight, slots, row)
 
 
 def _model(database: Database, row: Mapping[str, Any], turn: Mapping[str, Any]) -> Model:
