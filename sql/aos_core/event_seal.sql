@@ -284,9 +284,10 @@ begin
     end if;
     -- Made first and attached then: that waits for no turn that is under way, as long as the turns of this month have a
     -- partition of their own.
-    execute format('create table aos_core.%I (like aos_core.event_log including defaults including constraints,
-        constraint %I primary key (chain_id, event_no))', v_name, v_name || '_pkey');
-    execute format('create index %I on aos_core.%I using brin (created_at)', v_name || '_time', v_name);
+    execute format('create table aos_core.%I (like aos_core.event_log including defaults including constraints)', v_name);
+    execute format('create index %I on aos_core.%I using brin (created_at) with (pages_per_range = 32, autosummarize = on)',
+        v_name || '_time', v_name);
+    perform brin_desummarize_range(to_regclass(format('aos_core.%I', v_name || '_time')), 0);
     execute format('comment on table aos_core.%I is %L', v_name, 'One month of aos_core.event_log.');
     -- No policy and no grant: it is read through event_log.
     execute format('alter table aos_core.%I enable row level security', v_name);

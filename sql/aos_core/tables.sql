@@ -166,8 +166,10 @@ create table aos_core.cancel_request (
 );
 comment on table aos_core.cancel_request is 'A wish to cancel a turn that another session is driving; it is honoured before the turn''s next step.';
 
--- The partitioned table has no key and no index of its own: pg_dump writes the monthly partitions, which are no members
--- of the extension, as tables that are attached before their keys are made, and attaching would have made them already.
+-- It has no key: that a number is there once is what the chain proves, and two index entries would be a tenth of what a
+-- turn writes. The index by time costs a turn nothing, because only a part of a partition that is full gets into it. The
+-- partitioned table itself has none: pg_dump writes the monthly partitions, which are no members of the extension, as
+-- tables that are attached before their indexes are made, and attaching would have made them already.
 create table aos_core.event_log (
     created_at timestamptz not null default clock_timestamp(),
     event_no integer not null,
@@ -188,12 +190,11 @@ comment on column aos_core.event_log.actor is 'The database role of the session,
 comment on column aos_core.event_log.detail is 'Ids, counts and hashes; never content.';
 comment on column aos_core.event_log.hash is 'SHA-256 of the hash of the entry before it in its chain and of this entry.';
 
-create table aos_core.event_log_default partition of aos_core.event_log (
-    constraint event_log_default_pkey primary key (chain_id, event_no)
-) default;
+create table aos_core.event_log_default partition of aos_core.event_log default;
 comment on table aos_core.event_log_default is 'The entries of the months for which maintain_event_log() has made no partition.';
 comment on column aos_core.event_log_default.detail is 'Ids, counts and hashes; never content.';
-create index event_log_default_time on aos_core.event_log_default using brin (created_at);
+create index event_log_default_time on aos_core.event_log_default using brin (created_at) with (pages_per_range = 32, autosummarize = on);
+select brin_desummarize_range('aos_core.event_log_default_time', 0);
 
 create table aos_core.event_head (
     tenant_id uuid not null,

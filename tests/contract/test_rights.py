@@ -61,7 +61,6 @@ KEYS_OVER_ALL_TENANTS = {
     "http_endpoint_pkey": "the key is a skill's",
     "http_host_pkey": "hosts of nobody's have no tenant; the key is a random number",
     "step_answers_a_call_once": "the key is a turn's, a random number",
-    "event_log_default_pkey": "the key is a conversation's, a random number, or the tenant's",
     "tenant_name_is_unique": "only operators write tenants",
 }  # fmt: skip
 

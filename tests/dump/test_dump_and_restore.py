@@ -246,7 +246,7 @@ def test_the_chains_of_the_event_log_hold_in_the_copy_and_go_on(copy: Copy) -> N
             " where i.inhparent = 'aos_core.event_log'::regclass"
         )
         assert len(partitions) == 4
-        assert {row[1:] for row in partitions} == {(True, "pgagentos_kernel", 2, 2)}
+        assert {row[1:] for row in partitions} == {(True, "pgagentos_kernel", 2, 1)}
         assert house.rows("select aos_core.maintain_event_log()") == []
         house.rows("select aos_core._log(null, null, null, 'copied')")
         assert house.one("select aos_core.seal_event_log()") == 1

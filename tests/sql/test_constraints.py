@@ -239,7 +239,6 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "approval_expires_after_it_was_requested": ("approval", {"expires_at": "2000-01-01"}),
     "cancel_request_pkey": ("cancel_request", {}),
     "cancel_request_is_about_a_run": ("cancel_request", {"run_id": NEW}),
-    "event_log_default_pkey": ("event_log", {}),
     "event_type_is_not_empty": ("event_log", {"event_type": ""}),
     "event_head_pkey": ("event_head", {}),
     "event_seal_pkey": ("event_seal", {}),
