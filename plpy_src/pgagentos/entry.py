@@ -111,8 +111,10 @@ def _take_secret_input(session: Session) -> list[dict[str, Any]]:
 
 def _sql_query(session: Session, agent_name: str, query: str) -> str:
     from .skills import sql_query
+    from .store.identities import require
     from .store.sandbox import find_agent
 
+    require(session.database, "developer")
     agent_id, tenant_id = find_agent(session.database, agent_name)
     identities = session.identities
     with identities.acting(tenant_id, identities.current().principal_id):

@@ -92,4 +92,8 @@ class Identities:
     def _forget_other_transactions(self) -> None:
         stamp = self._database.transaction_stamp()
         if stamp != self._stamp:
-            self._stamp, self._ticket, self._session = stamp, None, None
+            # Another login in the same transaction, as a superuser may set it, is no way out of
+            # the ticket.
+            if stamp[0] != self._stamp[0]:
+                self._ticket = None
+            self._stamp, self._session = stamp, None

@@ -90,6 +90,7 @@ create function aos_auth.access_report()
     language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
+    perform aos_auth._require('auditor');
     return query
     select f.db_role, f.kind, f.object, f.privilege, t.name, f.through
       from (

@@ -76,6 +76,7 @@ insert into aos_auth.role (role_name, description, is_builtin) values
     ('developer', 'Of a principal with a ticket: may make agents, personas and skills.', true),
     ('approver', 'Of a principal with a ticket: may decide about tool calls.', true),
     ('worker', 'Of a principal with a ticket: may drive turns from outside.', true),
+    ('auditor', 'Of a principal with a ticket: may verify the event log and read the access report.', true),
     ('secret_manager', 'Of a principal with a ticket: may store secrets.', true);
 
 select pg_catalog.pg_extension_config_dump('aos_auth.tenant', '');

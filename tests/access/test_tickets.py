@@ -397,6 +397,47 @@ def test_an_operator_with_a_ticket_is_limited_in_all_that_the_kernel_does(
     assert str(other.tenant_id) in seen(house)
 
 
+def test_another_login_is_no_way_out_of_a_ticket(
+    doors: Doors, tenants: tuple[Tenant, Tenant]
+) -> None:
+    mine, other = tenants
+    role = doors.role("user")
+    superuser = doors.session("postgres")
+    with superuser.connection.transaction():
+        superuser.call("aos_auth.begin", doors.ticket(mine))
+        for statement in (
+            f"set local session authorization {role}",
+            "set local session authorization default",
+            f"set local role {role}",
+            "reset role",
+        ):
+            superuser.rows(statement)
+            assert superuser.call("aos_auth.tenant_id") == mine.tenant_id
+            with superuser.refused("OS002", "no conversation"), superuser.connection.transaction():
+                superuser.say(other.conversation_id)
+
+
+def test_statements_in_one_string_count_as_one_transaction(
+    doors: Doors, app: House, tenants: tuple[Tenant, Tenant]
+) -> None:
+    """As docs/access.md says: PostgreSQL gives them one time of start; they are one client's."""
+    mine, other = tenants
+    cursor = app.connection.execute(
+        f"begin; select aos_auth.begin('{doors.ticket(mine)}'); commit;select aos_auth.tenant_id()"
+    )
+    while cursor.nextset():
+        pass
+    assert cursor.fetchone() == (mine.tenant_id,)
+    assert seen(app) == []
+    with app.refused("28000", "another identity was set"):
+        app.rows(
+            f"begin; select aos_auth.begin('{doors.ticket(mine)}'); commit;"
+            f"begin; select aos_auth.begin('{doors.ticket(other)}'); commit"
+        )
+    app.rows("rollback")
+    assert seen(app) == []
+
+
 def test_roles_of_a_tickets_owner_open_what_the_login_may_call(
     doors: Doors, tenants: tuple[Tenant, Tenant]
 ) -> None:

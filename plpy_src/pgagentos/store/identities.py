@@ -26,6 +26,15 @@ def no_plain_role(role: str) -> InvalidInput:
     )
 
 
+def require(database: Database, access: str) -> None:
+    """Make sure that whoever acts has an access; see ``aos_auth.has_access``.
+
+    Raises:
+        DatabaseError: ``42501``: the owner of a ticket has not the role.
+    """
+    database.rows("select aos_auth._require($1::text)", access)
+
+
 def plain_role_id(database: Database, role: str) -> int:
     """The identity of a database role that may run tools.
 
