@@ -5,7 +5,7 @@ create function aos_auth._access_of_roles() returns table (role_id oid, db_role 
 begin atomic
     select r.oid, r.rolname, a.access,
            -- The roles that it is a direct member of and that lead to the group: the group itself, or others on the way.
-           string_agg(g.rolname, ', ' order by g.rolname)
+           string_agg(distinct g.rolname::text, ', ' order by g.rolname::text)
       from pg_roles as r
       cross join unnest(array['operator', 'secret_manager', 'approver', 'developer', 'auditor', 'worker', 'user']) as a (access)
       join pg_auth_members as m on m.member = r.oid
