@@ -34,6 +34,8 @@ create domain aos_sandbox.bounded_jsonb as jsonb
     constraint jsonb_is_at_most_a_megabyte check (aos_sandbox._size(value) <= 2048 or aos_sandbox._may_take(aos_sandbox._size(value)));
 create domain aos_sandbox.short_text as text
     constraint text_is_at_most_128_bytes check (octet_length(value) <= 128);
+create domain aos_sandbox.character_set as text
+    constraint text_is_at_most_48_bytes check (octet_length(value) <= 48);
 create domain aos_sandbox.bounded_numeric as numeric
     constraint numeric_has_at_most_2000_digits check (aos_sandbox._size(value) <= 1000);
 create domain aos_sandbox.short_numeric as numeric
@@ -47,6 +49,7 @@ comment on domain aos_sandbox.bounded_bytea is 'Bytes, at most a megabyte.';
 comment on domain aos_sandbox.bounded_json is 'JSON of at most a megabyte.';
 comment on domain aos_sandbox.bounded_jsonb is 'JSON of at most a megabyte.';
 comment on domain aos_sandbox.short_text is 'Text of at most 128 bytes: a pattern, a separator, a format.';
+comment on domain aos_sandbox.character_set is 'A set of characters of at most 48 bytes.';
 comment on domain aos_sandbox.bounded_numeric is 'A number of at most 2000 digits.';
 comment on domain aos_sandbox.short_numeric is 'A number of at most 60 digits.';
 comment on domain aos_sandbox.small_exponent is 'An exponent of at most 200.';

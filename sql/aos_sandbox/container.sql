@@ -115,13 +115,13 @@ comment on function aos_sandbox.jsonb_object_keys(jsonb) is 'As pg_catalog.jsonb
 create function aos_sandbox._fits(work bigint) returns boolean language plpgsql immutable strict parallel safe cost 1
 as $$
 begin
-    if work operator(pg_catalog.>) 33554432 then
+    if work operator(pg_catalog.>) 8388608 then
         raise exception using errcode = 'program_limit_exceeded', message = 'the arrays are too long for this operator';
     end if;
     return true;
 end
 $$;
-comment on function aos_sandbox._fits(bigint) is 'True for work of at most 32 million steps, an error for more; looks at a cancel first.';
+comment on function aos_sandbox._fits(bigint) is 'True for work of at most 8 million steps, an error for more; looks at a cancel first.';
 create function aos_sandbox._contains(anyarray, anyarray) returns boolean language sql immutable parallel safe
     as 'select case when coalesce(aos_sandbox._fits((pg_catalog.int8(aos_sandbox._size($1)) operator(pg_catalog.+) 64) operator(pg_catalog.*) (aos_sandbox._size($2) operator(pg_catalog.+) 64) operator(pg_catalog./) 64), true) then $1 operator(pg_catalog.@>) $2 end';
 comment on function aos_sandbox._contains(anyarray, anyarray) is 'Behind the operator @>.';

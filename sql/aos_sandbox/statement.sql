@@ -20,16 +20,18 @@ $$;
 comment on function aos_sandbox._analyse(text, text) is
     'The server''s analysis of a statement, as PostgreSQL writes node trees; runs as pgagentos_parser in a subtransaction that is rolled back.';
 
--- Read-only by the function's own option: nothing below it can change that, and it is undone at the end.
+-- Read-only from its first statement on: what runs below it cannot change that, and the end of the subtransaction that
+-- the caller runs it in does. (As an option of the function PostgreSQL 16 and later refuse it.)
 create function aos_sandbox._run(function_name text, max_cost double precision, max_rows integer, max_bytes integer,
         out outcome text, out cost double precision, out rows text)
-    language plpgsql set search_path = pg_catalog, pg_temp set transaction_read_only = on
+    language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_row record;
     v_count integer := 0;
     v_bytes integer := 0;
 begin
+    set local transaction_read_only = on;
     outcome := 'complete';
     if max_cost is not null then
         for v_row in execute format('explain select j from aos_sandbox.%I() as j', function_name) loop

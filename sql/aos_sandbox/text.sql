@@ -3,7 +3,7 @@ create function aos_sandbox.replace(text, text, text) returns text language sql 
     return pg_catalog.replace($1::aos_sandbox.bounded_text, $2::aos_sandbox.short_text, $3::aos_sandbox.short_text);
 comment on function aos_sandbox.replace(text, text, text) is 'As pg_catalog.replace, for values of a bounded size.';
 create function aos_sandbox.translate(text, text, text) returns text language sql immutable parallel safe
-    return pg_catalog.translate($1::aos_sandbox.bounded_text, $2::aos_sandbox.short_text, $3::aos_sandbox.short_text);
+    return pg_catalog.translate($1::aos_sandbox.bounded_text, $2::aos_sandbox.character_set, $3::aos_sandbox.character_set);
 comment on function aos_sandbox.translate(text, text, text) is 'As pg_catalog.translate, for values of a bounded size.';
 create function aos_sandbox.strpos(text, text) returns integer language sql immutable parallel safe
     return pg_catalog.strpos($1::aos_sandbox.bounded_text, $2::aos_sandbox.short_text);
@@ -21,19 +21,19 @@ create function aos_sandbox.btrim(text) returns text language sql immutable para
     return pg_catalog.btrim($1::aos_sandbox.bounded_text);
 comment on function aos_sandbox.btrim(text) is 'As pg_catalog.btrim, for values of a bounded size.';
 create function aos_sandbox.btrim(text, text) returns text language sql immutable parallel safe
-    return pg_catalog.btrim($1::aos_sandbox.bounded_text, $2::aos_sandbox.short_text);
+    return pg_catalog.btrim($1::aos_sandbox.bounded_text, $2::aos_sandbox.character_set);
 comment on function aos_sandbox.btrim(text, text) is 'As pg_catalog.btrim, for values of a bounded size.';
 create function aos_sandbox.ltrim(text) returns text language sql immutable parallel safe
     return pg_catalog.ltrim($1::aos_sandbox.bounded_text);
 comment on function aos_sandbox.ltrim(text) is 'As pg_catalog.ltrim, for values of a bounded size.';
 create function aos_sandbox.ltrim(text, text) returns text language sql immutable parallel safe
-    return pg_catalog.ltrim($1::aos_sandbox.bounded_text, $2::aos_sandbox.short_text);
+    return pg_catalog.ltrim($1::aos_sandbox.bounded_text, $2::aos_sandbox.character_set);
 comment on function aos_sandbox.ltrim(text, text) is 'As pg_catalog.ltrim, for values of a bounded size.';
 create function aos_sandbox.rtrim(text) returns text language sql immutable parallel safe
     return pg_catalog.rtrim($1::aos_sandbox.bounded_text);
 comment on function aos_sandbox.rtrim(text) is 'As pg_catalog.rtrim, for values of a bounded size.';
 create function aos_sandbox.rtrim(text, text) returns text language sql immutable parallel safe
-    return pg_catalog.rtrim($1::aos_sandbox.bounded_text, $2::aos_sandbox.short_text);
+    return pg_catalog.rtrim($1::aos_sandbox.bounded_text, $2::aos_sandbox.character_set);
 comment on function aos_sandbox.rtrim(text, text) is 'As pg_catalog.rtrim, for values of a bounded size.';
 create function aos_sandbox.lpad(text, integer) returns text language sql immutable parallel safe
     return pg_catalog.lpad($1::aos_sandbox.bounded_text, $2::aos_sandbox.bounded_length);

@@ -210,6 +210,9 @@ WITH_PATTERN = frozenset(
     | {"~", "~*", "!~", "!~*"}
 )
 
+#: aggregates that multiply each value with itself
+SQUARES = frozenset({"stddev", "stddev_pop", "stddev_samp", "variance", "var_pop", "var_samp"})
+
 #: functions of the extension vector
 VECTOR_FUNCTIONS = frozenset(
     {

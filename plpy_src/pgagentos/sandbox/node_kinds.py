@@ -69,7 +69,7 @@ _TEXT = {
     "ARRAYEXPR": "_ array_collid multidims list_start list_end location t array_typeid element_typeid n elements",
     "ROWEXPR": "_ row_format colnames location t row_typeid n args",
     "COALESCEEXPR": "_ coalescecollid location t coalescetype n args",
-    "MINMAXEXPR": "_ minmaxcollid inputcollid op location t minmaxtype n args",
+    "MINMAXEXPR": "_ minmaxcollid inputcollid op location n args ! minmaxtype",
     "SQLVALUEFUNCTION": "_ typmod location t type ! op",
     "NULLTEST": "_ nulltesttype argisrow location n arg",
     "BOOLEANTEST": "_ booltesttype location n arg",

@@ -347,7 +347,9 @@ def _operator(row: Mapping[str, Any]) -> tuple[Explained, bool]:
         is_sortable = (
             left == right and name in operators.SORT_NAMES and left in operators.SORT_TYPES
         )
-        return Explained(name, f"{left} {name} {right}" in operators.OPERATORS, is_sortable), False
+        is_allowed = f"{left} {name} {right}" in operators.OPERATORS
+        is_of_text = left in ("text", "bytea") and name in ("=", "<>")
+        return Explained(name, is_allowed, is_sortable, is_of_text=is_of_text), False
     if schema == "aos_sandbox":
         return Explained(name, True, signature=name), True
     return Explained(name, bool(row["is_of_vector"]) and name in operators.VECTOR_OPERATORS), False
