@@ -24,6 +24,9 @@ INVOKERS = {
     ),
     "aos_persona.compose_prompt(text,jsonb,text[])": "text from text: it touches nothing",
     "aos_sandbox._analyse(text,text)": "has the rights of pgagentos_parser, that is, none",
+    "aos_sandbox._run(text,double precision,integer,integer)": (
+        "runs an analysed query with the rights of the agent's role"
+    ),
     "aos_skills.describe_schema(text)": "shows what the caller may read",
 }
 
@@ -31,6 +34,9 @@ INVOKERS = {
 INTERNAL_BUT_GRANTED = {
     "aos_auth._visible_tenant()": "row security calls it with the rights of who reads",
     "aos_sandbox._analyse(text,text)": "the kernel calls it as pgagentos_parser",
+    "aos_sandbox._run(text,double precision,integer,integer)": (
+        "the kernel calls it as the agent's role"
+    ),
     "aos_core._load()": "the kernel's functions call it; only the kernel is granted it",
 }
 
@@ -71,6 +77,7 @@ def test_a_function_that_somebody_may_call_acts_as_the_kernel_or_has_a_reason_no
     others = names(
         connection,
         f"select p.oid::regprocedure::text {FUNCTIONS} and {GRANTED} and p.proname <> '_load'"
+        f" and not {STAND_IN}"
         " and not (p.prosecdef and p.proowner = 'pgagentos_kernel'::regrole)",
     )
     assert set(others) == set(INVOKERS)
@@ -79,7 +86,8 @@ def test_a_function_that_somebody_may_call_acts_as_the_kernel_or_has_a_reason_no
 def test_internal_functions_are_granted_to_nobody(connection: psycopg.Connection) -> None:
     granted = names(
         connection,
-        f"select p.oid::regprocedure::text {FUNCTIONS} and {GRANTED} and p.proname like '\\_%'",
+        f"select p.oid::regprocedure::text {FUNCTIONS} and {GRANTED} and p.proname like '\\_%'"
+        f" and not {STAND_IN}",
     )
     assert set(granted) == set(INTERNAL_BUT_GRANTED)
     loaders = names(
@@ -102,11 +110,14 @@ def test_every_other_function_is_somebodys_to_call(connection: psycopg.Connectio
 def test_stand_ins_of_built_in_functions_are_as_harmless_as_those(
     connection: psycopg.Connection,
 ) -> None:
-    """They are granted to the roles of agents that have the skill sql_query."""
+    """They are for the roles of agents alone, whose queries call them."""
     stand_ins = f"select p.oid::regprocedure::text {FUNCTIONS} and {STAND_IN}"
     assert len(names(connection, stand_ins)) > 50
     harmful = names(
-        connection, f"{stand_ins} and (p.prosecdef or p.provolatile = 'v' or {GRANTED})"
+        connection,
+        f"{stand_ins} and (p.prosecdef or p.provolatile = 'v' or exists (select from"
+        " aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a where a.grantee"
+        " not in (p.proowner, 'pgagentos_agent'::regrole)))",
     )
     assert harmful == []
 
@@ -304,13 +315,15 @@ def test_the_role_of_agents_may_call_what_every_tool_may_and_read_nothing(
     callable_by_it = names(
         connection,
         f"select p.oid::regprocedure::text {FUNCTIONS}"
-        " and has_function_privilege('pgagentos_agent', p.oid, 'execute') order by 1",
+        f" and has_function_privilege('pgagentos_agent', p.oid, 'execute') and not {STAND_IN}"
+        " order by 1",
     )
     assert callable_by_it == [
         "aos_auth.principal_id()",
         "aos_auth.tenant_id()",
         "aos_core.memory_recall(text,uuid)",
         "aos_core.memory_store(text,text,uuid,uuid)",
+        "aos_sandbox._run(text,double precision,integer,integer)",
         "aos_skills.describe_schema(text)",
     ]
     readable = names(
