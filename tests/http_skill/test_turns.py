@@ -75,10 +75,14 @@ def result(scene: Scene) -> dict[str, Any]:
 
 
 def refused_lines(log: str, scene: Scene) -> list[dict[str, Any]]:
-    """The lines of the server's log about this scene's tenant."""
+    """The lines of the server's log about what was refused to this scene's tenant."""
     found = [line[line.index('{"source"') :] for line in log.splitlines() if '{"source"' in line]
     values = [json.loads(line) for line in found if line.endswith("}")]
-    return [value for value in values if value.get("tenant_id") == scene.tenant_id]
+    return [
+        value
+        for value in values
+        if value.get("tenant_id") == scene.tenant_id and value["event"].endswith("_refused")
+    ]
 
 
 # --- the way through -----------------------------------------------------------------------------
