@@ -38,6 +38,13 @@ def test_what_was_signed_is_let_in() -> None:
     assert check(sign("main", KEY, CLAIMS)) == CLAIMS
 
 
+def test_a_database_may_have_any_name() -> None:
+    for name in ("데이터", 'odd " name', "x.y", ""):
+        assert check(with_claims(database=name), database=name).database == name
+        as_utf8 = json.dumps(CLAIMS._asdict() | {"database": name}, ensure_ascii=False)
+        assert check(signed(as_utf8.encode()), database=name).database == name
+
+
 def test_uuids_come_out_in_one_spelling() -> None:
     claims = check(with_claims(tenant=TENANT.upper(), principal=PRINCIPAL.upper()))
     assert (claims.tenant, claims.principal) == (TENANT, PRINCIPAL)
