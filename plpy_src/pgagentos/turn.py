@@ -61,6 +61,8 @@ class OpenCall(NamedTuple):
     """A tool call whose step row is open, for example just approved.
 
     Args:
+        skill_id: what *tool_name* named when it was called; None when it named nothing.
+        arguments: byte for byte as they are stored, and as a person was asked about them.
         is_approved: a person said yes to exactly these arguments.
     """
 
@@ -68,6 +70,7 @@ class OpenCall(NamedTuple):
     status: str
     call_id: str
     tool_name: str
+    skill_id: str | None
     arguments: str
     is_approved: bool
 

@@ -4,6 +4,10 @@ as $$
 declare
     v_role text := (select k.approver_role from aos_skills.skill as k where k.skill_id = (step).skill_id);
 begin
+    if aos_auth._identity_source() = 'turn' then
+        raise exception using errcode = 'insufficient_privilege', message = 'a turn cannot decide about tool calls',
+            hint = 'A tool that its model called is no person: decide in a session of your own.';
+    end if;
     perform aos_auth._require('approver');
     if v_role is null or aos_auth._identity_source() = 'operator' then
         return;
@@ -18,7 +22,7 @@ begin
 end
 $$;
 comment on function aos_agent._require_approver(aos_core.step) is
-    'Raises an error unless the one who acts may decide about this call: access approver, and the role that its skill names.';
+    'Raises an error unless the one who acts may decide about this call: no turn itself, access approver, and the role that its skill names.';
 
 create function aos_agent._decide_approval(step_id uuid, decision text, note text) returns jsonb
     language plpgsql set search_path = pg_catalog, pg_temp
@@ -48,7 +52,7 @@ begin
     elsif v_decision = 'approved' and v_approval.arguments_hash <> aos_core._arguments_hash(v_step.arguments) then
         raise exception using errcode = 'OS003', message = format('the arguments of tool call %s were changed since it was asked about', v_step.step_id),
             hint = 'Reject it: a changed call needs a question of its own.';
-    elsif v_approval.expires_at <= now() then
+    elsif v_approval.expires_at <= clock_timestamp() then  -- not when the transaction began, which may wait as long as it likes
         v_decision := 'expired';
     end if;
     update aos_core.approval as a
@@ -104,22 +108,26 @@ begin
         select s.step_id
           from aos_core.step as s
           join aos_core.approval as a on a.step_id = s.step_id and a.tenant_id = s.tenant_id
-         where s.run_id = _go_on.turn_id and s.status = 'awaiting_approval' and a.decision is null and a.expires_at <= now()
+         where s.run_id = _go_on.turn_id and s.status = 'awaiting_approval' and a.decision is null and a.expires_at <= clock_timestamp()
          order by s.step_no
     loop
         perform aos_agent._decide_approval(v_step.step_id, 'expired', null);
     end loop;
     for v_step in
         select s.step_no, s.call_id, s.tool_name, s.arguments, r.waiting_reason,
-               exists (select from aos_core.approval as a where a.step_id = s.step_id and a.decision = 'approved'
-                          and a.arguments_hash = aos_core._arguments_hash(s.arguments)) as is_approved
+               case when exists (select from aos_core.approval as a where a.step_id = s.step_id and a.decision = 'approved'
+                                    and a.arguments_hash = aos_core._arguments_hash(s.arguments)) then s.skill_id end as approved_skill_id
           from aos_core.step as s
           join aos_core.run as r on r.run_id = s.run_id and r.tenant_id = s.tenant_id
           join aos_skills.skill as k on k.skill_id = s.skill_id
          where s.run_id = _go_on.turn_id and s.status = 'approved' and r.runner = 'external' and k.implementation <> 'external'
          order by s.step_no
     loop
-        select * into v_call from aos_agent._run_call(_go_on.turn_id, v_step.tool_name, v_step.arguments, v_step.is_approved);
+        if v_step.approved_skill_id is null then
+            select 'rejected' as status, to_json(text 'Nobody approved this call with these arguments.') as result into v_call;
+        else
+            select * into v_call from aos_agent._run_call(_go_on.turn_id, v_step.tool_name, v_step.arguments, v_step.approved_skill_id);
+        end if;
         perform aos_core._record(_go_on.turn_id, '[]', json_build_array(json_build_object('step_no', v_step.step_no, 'status', v_call.status,
             'finished_at', clock_timestamp(), 'message', aos_agent._tool_message(v_step.call_id, v_call.result, v_call.status <> 'completed'),
             'error', case when v_call.status = 'failed' then json_build_object('message', v_call.result) end)),

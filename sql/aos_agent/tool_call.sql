@@ -58,7 +58,7 @@ $$;
 comment on function aos_agent._run_skill(uuid, text, json) is
     'Runs a tool call of a turn that is driven from outside, as the loop does for the turns that the database drives: with the rights of the agent''s role, in a savepoint of its own.';
 
-create function aos_agent._run_call(run_id uuid, tool_name text, arguments json, is_approved boolean default false,
+create function aos_agent._run_call(run_id uuid, tool_name text, arguments json, approved_skill_id uuid default null,
         out status text, out result json, out skill_id uuid, out decision text)
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -68,7 +68,11 @@ begin
     select * into v_call from aos_agent._decide_tool_call(_run_call.run_id, _run_call.tool_name, _run_call.arguments);
     skill_id := v_call.skill_id;
     decision := v_call.decision;
-    if v_call.implementation <> 'external' and (v_call.decision = 'run' or (v_call.decision = 'awaiting_approval' and is_approved)) then
+    if v_call.skill_id <> approved_skill_id then
+        status := 'failed';
+        result := to_json(format('The tool %s is not the one that was approved.', _run_call.tool_name));
+    elsif v_call.implementation <> 'external'
+        and (v_call.decision = 'run' or (v_call.decision = 'awaiting_approval' and approved_skill_id is not null)) then
         select r.status, to_json(r.content) into status, result
           from aos_agent._run_skill(_run_call.run_id, _run_call.tool_name, _run_call.arguments) as r;
     elsif v_call.decision in ('awaiting_approval', 'awaiting_result') then
@@ -79,8 +83,8 @@ begin
     end if;
 end
 $$;
-comment on function aos_agent._run_call(uuid, text, json, boolean) is
-    'Decides about a call of a turn that is driven from outside and, when its skill lives in the database and may run, runs it. result is null while the call stays open.';
+comment on function aos_agent._run_call(uuid, text, json, uuid) is
+    'Decides about a call of a turn that is driven from outside and, when its skill lives in the database and may run, runs it. approved_skill_id: the skill of a call that a person has approved. result is null while the call stays open.';
 
 create function aos_agent._last_reply_is_open(run_id uuid) returns boolean
     language sql stable set search_path = pg_catalog, pg_temp

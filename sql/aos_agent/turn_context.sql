@@ -3,8 +3,8 @@ create function aos_agent._steps_of(run_id uuid) returns json
     language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return (select json_agg(json_build_object('step_no', s.step_no, 'status', s.status, 'call_id', s.call_id, 'tool_name', s.tool_name,
-                       'arguments', s.arguments, 'is_open', s.finished_at is null,
+    return (select json_agg(json_build_object('step_no', s.step_no, 'status', s.status, 'call_id', s.call_id, 'tool_name', s.tool_name, 'skill_id', s.skill_id,
+                       'arguments', s.arguments::text, 'is_open', s.finished_at is null,
                        'is_approved', case when s.status = 'approved' then exists (
                            select from aos_core.approval as p where p.step_id = s.step_id and p.decision = 'approved'
                               and p.arguments_hash = aos_core._arguments_hash(s.arguments)) end) order by s.step_no)

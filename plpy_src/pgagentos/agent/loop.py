@@ -198,6 +198,9 @@ def _run_approved_calls(turn: Turn, tools: tool_call.Tools) -> Steps[None]:
             status, content = "failed", refusal or ""
         elif not open_call.is_approved:
             status, content = "rejected", "Nobody approved this call with these arguments."
+        elif skill.skill_id != open_call.skill_id:
+            status = "failed"
+            content = f"The tool {open_call.tool_name} is not the one that was approved."
         else:
             status, content = yield from tools.run(turn, skill, open_call.arguments)
         turn.closed_steps.append(

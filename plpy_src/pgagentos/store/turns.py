@@ -141,7 +141,8 @@ def _turn(
                 s["status"],
                 s["call_id"],
                 s["tool_name"],
-                dumps(s["arguments"]),
+                s["skill_id"],
+                s["arguments"],
                 bool(s["is_approved"]),
             )
             for s in steps
