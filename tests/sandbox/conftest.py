@@ -98,15 +98,16 @@ def open_shop(database: Database) -> str:
         connection.execute(_SHOP)
         house = House(connection)
         agent = house.agent()
-        house.call("aos_agent.grant_table", agent.name, "shop.customers")
-        house.call(
-            "aos_agent.grant_table",
-            agent.name,
-            "shop.orders",
-            ["id", "customer_id", "amount", "qty", "status", "created_at", "note"],
-        )
-        house.call("aos_agent.grant_table", agent.name, "products")
-        house.call("aos_agent.grant_table", agent.name, "shop.locked")
+        columns = ["id", "customer_id", "amount", "qty", "status", "created_at", "note"]
+        for table, allowed in (
+            ("shop.customers", None),
+            ("shop.orders", columns),
+            ("products", None),
+            ("shop.locked", None),
+        ):
+            connection.execute(
+                "select aos_agent.grant_table(%s, %s, %s)", (agent.name, table, allowed)
+            )
     return agent.name
 
 

@@ -23,7 +23,8 @@ def test_its_rows_are_those_of_plain_sql(shop: Shop, number: int) -> None:
     query = QUERIES[number][0].rstrip(";")
     shop.connection.execute("set search_path = public, shop")
     plain = shop.one(
-        f"select json_agg(q)::text from (select * from ({query}\n) as q limit 100) as q"
+        f"select json_agg(plain_row)::text from (select * from ({query}\n) as plain limit 100)"
+        " as plain_row"
     )
     expected = json.loads(plain) if plain else []
     assert shop.rows(query) == expected
