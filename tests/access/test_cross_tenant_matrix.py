@@ -317,13 +317,35 @@ def test_no_delete_and_no_truncate_reaches_another_tenants_row(
                 matrix.figures["truncates refused"] += 1
 
 
+def test_no_sequence_tells_how_much_others_do(matrix: Matrix, attackers: list[Attacker]) -> None:
+    sequences = matrix.house.rows(
+        "select c.oid::regclass::text from pg_class as c"
+        " join pg_namespace as n on n.oid = c.relnamespace"
+        " where n.nspname like 'aos\\_%' and c.relkind = 'S'"
+    )
+    assert sequences
+    for attacker in attackers:
+        for (sequence,) in sequences:
+            for statement in (
+                f"select last_value from {sequence}",
+                f"select nextval('{sequence}')",
+                f"select pg_sequence_last_value('{sequence}')",
+            ):
+                outcome = matrix.attempt(attacker, statement)
+                assert outcome.sqlstate == "42501" or outcome.rows == ("1 rows", "(None,)"), (
+                    attacker.label, statement, outcome,
+                )  # fmt: skip
+                matrix.figures["looks at sequences refused"] += 1
+
+
 # functions
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function with its input arguments: name (or an empty one) and type."""
+    """A function or procedure with its input arguments: name (or an empty one) and type."""
 
+    kind: str
     signature: str
     qualified: str
     arguments: list[list[str]]
@@ -336,13 +358,13 @@ class Function:
 
 def functions(house: House) -> list[Function]:
     found = house.rows(
-        "select p.oid::regprocedure::text, n.nspname || '.' || p.proname,"
+        "select p.prokind::text, p.oid::regprocedure::text, n.nspname || '.' || p.proname,"
         " (select coalesce(json_agg(json_build_array(coalesce(p.proargnames[i], ''),"
         "   (p.proargtypes::oid[])[i - 1]::regtype::text) order by i), '[]')"
         "   from generate_series(1, p.pronargs) as i),"
-        " p.prorettype::regtype::text"
+        " coalesce(p.prorettype::regtype::text, '')"
         " from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace"
-        " where n.nspname like 'aos\\_%' and p.prokind = 'f' order by 1"
+        " where n.nspname like 'aos\\_%' and p.prokind in ('f', 'p') order by 2"
     )
     return [Function(*row) for row in found]
 
@@ -450,7 +472,8 @@ def call(
     hidden: tuple[Any, ...] = (),
 ) -> Any:  # fmt: skip
     listed = ", ".join(f"%s::{CONCRETE.get(kind, kind)}" for _, kind in function.arguments)
-    return matrix.attempt(attacker, f"select * from {function.qualified}({listed})", values, hidden)
+    verb = "call" if function.kind == "p" else "select * from"
+    return matrix.attempt(attacker, f"{verb} {function.qualified}({listed})", values, hidden)
 
 
 def test_no_function_reaches_or_tells_of_another_tenants_row(
