@@ -35,18 +35,13 @@ def advance(
         tools: runs the tool calls.
     """
     if turn.context.open_calls:
+        if _is_cancelled(database, turn):
+            return
         yield from _run_approved_calls(turn, tools)
         if turn.budgets is not None:
             turn.budgets.outdated()
     while turn.status not in FINAL and turn.status != "awaiting_approval":
-        if (
-            turn.model_calls
-            and not turn.context.is_uncommitted
-            and turns.cancel_requested(database, turn.context.run_id)
-        ):
-            turns.record(database, turn, "running")
-            turns.cancel(database, turn.context.run_id)
-            turn.status = "cancelled"
+        if _is_cancelled(database, turn):
             return
         used = turn.used_tokens
         if turn.context.max_turn_tokens is not None and used >= turn.context.max_turn_tokens:
@@ -71,6 +66,20 @@ def advance(
             failures.end_after(database, turn, failure, started_at)
             return
         yield from _take_reply(database, turn, tools, answered, started_at, is_last=is_last)
+
+
+def _is_cancelled(database: Database, turn: Turn) -> bool:
+    """Cancel the turn if another session asked for that."""
+    if (
+        not turn.model_calls
+        or turn.context.is_uncommitted
+        or not turns.cancel_requested(database, turn.context.run_id)
+    ):
+        return False
+    turns.record(database, turn, "running")
+    turns.cancel(database, turn.context.run_id)
+    turn.status = "cancelled"
+    return True
 
 
 def _take_reply(
