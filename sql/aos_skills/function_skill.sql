@@ -179,11 +179,17 @@ begin
         || coalesce('lateral jsonb_to_record(i.given) as g (' || v_given || '), ', '') || format('lateral %s as r', v_call);
     if v_proc.proretset then
         -- The 101st row is fetched only to know that there are more than 100.
-        return format('select case when count(*) <= 100 then coalesce(json_agg(s.r), ''[]'') '
+        v_call := format('select case when count(*) <= 100 then coalesce(json_agg(s.r), ''[]'') '
             'else json_build_object(''rows'', json_agg(s.r), ''note'', ''there are more rows; only the first 101 are shown'') end as result '
             'from (select r from %s limit 101) as s', v_call);
+    else
+        v_call := format('select to_json(r) as result from %s', v_call);
     end if;
-    return format('select to_json(r) as result from %s', v_call);
+    -- Asked by the role itself, at each call: it may have been made a superuser, who is a member of every role, or one
+    -- who sees past row security, while the model was thinking.
+    return format('select p.is_plain, case when p.is_plain then (%s) end as result '
+        'from (select not pg_has_role(current_user, ''pgagentos_kernel'', ''member'') '
+        'and row_security_active(''aos_auth.tenant''::regclass) as is_plain offset 0) as p', v_call);
 end
 $$;
 comment on function aos_skills._invocation(text, oid, text[]) is

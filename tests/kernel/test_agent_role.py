@@ -11,7 +11,7 @@ import pytest
 
 from cluster import Database
 from kernel.background import Background, wait_for
-from kernel.replies import calls, says, tool_call
+from kernel.replies import calls, held, says, tool_call
 from kernel.scene import Scene, make_scene
 from servers.play_server import Play
 
@@ -405,6 +405,23 @@ def test_a_role_that_became_mighty_runs_no_tool(scene: Scene, role: str, might: 
     assert result_of(scene, "who") == (f"the role {role} does not exist, or sees past row security")
     scene.connection.execute(f"alter role {role} no{might}")
     assert result_of(scene, "who") == f"{role} postgres"
+
+
+@pytest.mark.parametrize("might", ["superuser", "bypassrls"])
+def test_a_role_that_becomes_mighty_while_the_model_thinks_runs_no_tool(
+    scene: Scene, database: Database, in_background: Background, role: str, might: str
+) -> None:
+    scene.skill(WHO)
+    use_role(scene, role)
+    scene.says(held(calls(tool_call("who"))), says("done"))
+    turn = in_background(scene.ask)
+    scene.play.arrived(1)
+    with database.connect() as other:
+        other.execute(f"alter role {role} {might}")
+        scene.play.release()
+        assert turn.result() == "done"
+        other.execute(f"alter role {role} no{might}")
+    assert scene.tool_results() == [f"the role {role} does not exist, or sees past row security"]
 
 
 def test_an_agents_role_is_one_that_its_tenant_registered(

@@ -57,5 +57,7 @@ def call_function(database: Database, turn: Turn, function_name: str, arguments:
         # function ran a turn of its own that failed at the same call.)
         _invocations.pop(key, None)
         raise
+    if not rows[0]["is_plain"]:
+        raise no_plain_role(turn.context.tool_role)
     result = rows[0]["result"]
     return "null" if result is None else str(result)
