@@ -1,8 +1,9 @@
-"""A deadline for what runs in this backend: a POSIX timer that sends the backend the signal of a cancel.
+"""A deadline for what runs in this backend: a POSIX timer that sends the backend the signal of a
+cancel.
 
-Nothing else works here. A Python thread cannot run while the server executes a statement, because PL/Python
-holds the interpreter's lock; ``statement_timeout`` set inside a function is not looked at until the next
-statement of the client. See timer_create(2), ``SIGEV_THREAD_ID``.
+Nothing else works here. A Python thread cannot run while the server executes a statement, because
+PL/Python holds the interpreter's lock; ``statement_timeout`` set inside a function is not looked at
+until the next statement of the client. See timer_create(2), ``SIGEV_THREAD_ID``.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ _WORD = re.compile(r"[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*")
 _ESCAPE_STRING = re.compile(r"'((?:[^'\\]|''|\\.)*)'", re.DOTALL)
 _QUOTED = re.compile(r'"((?:[^"]|"")+)"')
 _OPERATOR = re.compile(r"[~!@#^&|`?+\-*/%<>=]+")
-#: the usual: a word that no string or U& follows, a number that ends, punctuation, a string, or space
+#: the usual: a word that no string or U& follows, a number that ends, punctuation, a string, or
+#: space
 _PLAIN = re.compile(
     r"([A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*)(?![A-Za-z0-9_$\x80-\U0010ffff'&])"
     r"|((?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(?![A-Za-z0-9_$.\x80-\U0010ffff])"
@@ -110,7 +111,8 @@ def _word_or_string(query: str, word: re.Match[str]) -> tuple[Token, int]:
     following = query[position : position + 1]
     if following == "'":
         if text not in ("e", "E"):
-            # B'1', X'f' and N'x' are literals of their own; any other word is a name before a string.
+            # B'1', X'f' and N'x' are literals of their own; any other word is a name before a
+            # string.
             if text.lower() in ("b", "x", "n"):
                 raise QueryRefused(
                     "Strings with a letter in front are not available, except E'...'."
@@ -156,7 +158,8 @@ def _operator(run: str) -> str:
         place = run.find(mark)
         if place > 0:
             run = run[:place]
-    # A longer operator ends in + or - only when it has a character that no operator of the standard has.
+    # A longer operator ends in + or - only when it has a character that no operator of the
+    # standard has.
     if len(run) > 1 and not any(c in "~!@#%^&|`?" for c in run):
         while len(run) > 1 and run[-1] in "+-":
             run = run[:-1]

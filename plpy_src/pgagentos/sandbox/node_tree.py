@@ -10,15 +10,17 @@ import re
 from typing import Any, NamedTuple
 
 _WORDS = re.compile(r"[(){}]|[^ \n(){}\\]+(?:\\.[^ \n(){}\\]*)*|(?:\\.[^ \n(){}\\]*)+", re.DOTALL)
-#: What says nothing about what is run, two thirds of the text: names of columns, the bytes of constants,
-#: fields that are null or false, numbers and truth values of some fields. A name that looks like a field
-#: is followed by the next field, not by what this expression wants.
+#: What says nothing about what is run, two thirds of the text: names of columns, the bytes of
+#: constants, fields that are null or false, numbers and truth values of some fields. A name that
+#: looks like a field is followed by the next field, not by what this expression wants.
 _NOISE = re.compile(
-    r" :(?:(?:alias|eref) \{ALIAS :aliasname (?:\\.|[^ \\])+ :colnames (?:<>|\((?:\\.|[^()\\])*\))\}"
+    r" :(?:(?:alias|eref) \{ALIAS :aliasname (?:\\.|[^ \\])+"
+    r" :colnames (?:<>|\((?:\\.|[^()\\])*\))\}"
     r"|\w+ (?:<>|false)"
     r"|(?:location|var(?:no|attno|typmod|collid|levelsup|nosyn|attnosyn)|const(?:typmod|collid|len)"
-    r"|(?:op|input|func)collid|res(?:no|origtbl|origcol)|ressortgroupref|stmt_location|stmt_len|rellockmode"
-    r"|funcformat|agglevelsup|aggno|aggtransno|resulttypmod|resultcollid|opfuncid|querySource) -?\d+"
+    r"|(?:op|input|func)collid|res(?:no|origtbl|origcol)|ressortgroupref|stmt_location|stmt_len"
+    r"|rellockmode|funcformat|agglevelsup|aggno|aggtransno|resulttypmod|resultcollid|opfuncid"
+    r"|querySource) -?\d+"
     r"|(?:constbyval|constisnull|resjunk|opretset|funcretset|funcvariadic|lateral|inh|inFromCl|canSetTag"
     r"|has(?:Aggs|WindowFuncs|SubLinks|DistinctOn)|groupDistinct|aggstar|aggvariadic) true"
     r"|constvalue \d+ \[[-0-9 ]*\])(?=[ }])",
@@ -46,7 +48,8 @@ class UnreadableTree(Exception):
 def read(text: str) -> Any:
     """The value that the text stands for: a node, a list or a word."""
     words = _WORDS.findall(_NOISE.sub("", text))
-    # A stack instead of recursion: (fields or items of what is being read, its kind or None for a list).
+    # A stack instead of recursion: (fields or items of what is being read, its kind or None for a
+    # list).
     stack: list[tuple[Any, str | None, str | None]] = []
     items: Any = []
     kind: str | None = None
