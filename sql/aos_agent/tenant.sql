@@ -56,7 +56,7 @@ begin
           from aos_agent._tenant_tables() as t
           join pg_class as c on c.oid = t.table_name
           join pg_namespace as n on n.oid = c.relnamespace
-          left join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and a.atttypid = 'bytea'::regtype
+          left join pg_attribute as a on a.attrelid = c.oid and a.attname = 'ciphertext'
                 and c.oid = 'aos_meta.secret'::regclass
          group by t.table_name, t.place, n.nspname, c.relname
          order by t.place, n.nspname, c.relname

@@ -341,7 +341,16 @@ def test_only_what_is_older_than_its_tenant_keeps_goes(doors: Doors, keeper: Ten
 
 def test_a_batch_takes_the_oldest_first(doors: Doors, keeper: Tenant) -> None:
     house = doors.house
-    made = [house.conversation(keeper.agent) for _ in range(5)]
+    made = [
+        house.insert(
+            "aos_agent.conversation",
+            "conversation_id",
+            conversation_id=f"01900000-000{n}-7000-8000-000000000000",  # made one after the other
+            tenant_id=keeper.tenant_id,
+            agent_id=keeper.agent.agent_id,
+        )
+        for n in range(5)
+    ]
     for conversation in made:
         age(house, conversation, "40 days")
     for gone in (2, 4, 5, 5):
