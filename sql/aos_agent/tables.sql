@@ -78,7 +78,9 @@ create table aos_agent.message (
     constraint message_pkey primary key (message_id, tenant_id),
     constraint message_belongs_to_a_conversation foreign key (conversation_id, tenant_id)
         references aos_agent.conversation (conversation_id, tenant_id) on delete cascade,
-    constraint message_belongs_to_a_turn foreign key (run_id, tenant_id) references aos_core.run (run_id, tenant_id),
+    -- Deferred: a lock on the turn's row before its update would make every turn a transaction of several lockers.
+    constraint message_belongs_to_a_turn foreign key (run_id, tenant_id)
+        references aos_core.run (run_id, tenant_id) deferrable initially deferred,
     constraint message_is_not_empty check (content <> '')
 );
 create index message_conversation on aos_agent.message (conversation_id, run_id, message_no);

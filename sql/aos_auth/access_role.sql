@@ -97,6 +97,7 @@ as $$
 begin
     perform aos_auth._require_operator();
     execute format('grant %I to %I', aos_auth._group_role(grant_access.access), aos_auth._person_role(grant_access.db_role));
+    perform aos_core._log(null, null, null, 'access_granted', jsonb_build_object('db_role', grant_access.db_role, 'access', grant_access.access));
 end
 $$;
 comment on function aos_auth.grant_access(name, text) is
@@ -131,6 +132,7 @@ begin
         raise warning using message = format('the role %I still has the access %s through another role', revoke_access.db_role, revoke_access.access),
             hint = 'SELECT * FROM aos_auth.access_report() shows through which.';
     end if;
+    perform aos_core._log(null, null, null, 'access_revoked', jsonb_build_object('db_role', revoke_access.db_role, 'access', revoke_access.access));
 end
 $$;
 comment on function aos_auth.revoke_access(name, text) is 'Takes back what grant_access gave; an error when a grant by somebody else is left.';

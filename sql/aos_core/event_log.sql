@@ -96,3 +96,29 @@ comment on function aos_core._log_deletion() is 'Trigger: the deletion of a conv
 
 create trigger log_deletion after delete on aos_core.run referencing old table as gone
     for each statement execute function aos_core._log_deletion();
+
+create function aos_core._log_change() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp set row_security = on
+as $$
+declare
+    v_old jsonb := case when tg_op <> 'INSERT' then to_jsonb(old) end;
+    v_new jsonb := case when tg_op <> 'DELETE' then to_jsonb(new) end;
+    v_row jsonb := coalesce(v_new, v_old);
+    v_detail jsonb;
+begin
+    if v_old is not distinct from v_new then
+        return null;
+    end if;
+    select coalesce(jsonb_object_agg(c.name, v_row -> c.name), '{}') into v_detail
+      from unnest(tg_argv) as c (name) where v_row ->> c.name is not null;
+    if tg_op = 'UPDATE' then
+        v_detail := v_detail || jsonb_build_object('changed', (select jsonb_agg(n.key order by n.key)
+            from jsonb_each(v_new) as n where n.value is distinct from v_old -> n.key));
+    end if;
+    perform aos_core._log((v_row ->> 'tenant_id')::uuid, null, null,
+        tg_table_name || case tg_op when 'INSERT' then '_added' when 'UPDATE' then '_changed' else '_removed' end, v_detail);
+    return null;
+end
+$$;
+comment on function aos_core._log_change() is
+    'Trigger: a change of who may what is an event. Its arguments are the columns that the event shows: ids and settings, never names or content.';

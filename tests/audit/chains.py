@@ -50,7 +50,10 @@ update aos_core.event_head as h set event_no = l.event_no, event_hash = l.hash
 
 @dataclass(frozen=True, slots=True)
 class Chains:
-    """A tenant with a conversation of two turns (four entries) and two entries of its own."""
+    """A tenant with a conversation of two turns, which are four entries.
+
+    Its own chain has five: the tenant, its persona and its agent were added, and two of this test.
+    """
 
     agent: Agent
     conversation: UUID

@@ -47,13 +47,15 @@ def test_the_hashes_are_those_that_the_documentation_describes(house: House) -> 
         " where tenant_id = %s order by chain_id, event_no",
         chains.tenant,
     )
-    assert len(entries) == 10
+    assert {entry[5] for entry in entries} >= {"tenant_added", "approval_decided", "turn_cancelled"}
     previous = {str(chains.conversation): b"", str(chains.tenant): b""}
     for *entry, stored in entries:
         text = ", ".join(map(canonical, entry))
         previous[entry[0]] = hashlib.sha256(previous[entry[0]] + f"[{text}]".encode()).digest()
         assert previous[entry[0]] == stored, entry
-    assert [entry[1] for entry in entries if entry[0] == str(chains.tenant)] == [1, 2]
+    for chain in previous:
+        numbers = [entry[1] for entry in entries if entry[0] == chain]
+        assert numbers == list(range(1, len(numbers) + 1))
 
 
 def test_no_setting_of_a_session_changes_a_hash(house: House, database: Database) -> None:
@@ -89,10 +91,10 @@ def test_what_concerns_no_tenant_is_in_the_operators_own_chain(house: House) -> 
     nobody = "00000000-0000-0000-0000-000000000000"
     found = house.rows(
         "select event_type from aos_core.event_log where chain_id = %s and tenant_id = chain_id"
-        " order by event_no",
+        " order by event_no desc limit 2",
         nobody,
     )
-    assert found == [("first",), ("second",)]
+    assert found == [("second",), ("first",)]
     assert problems(house) == []
 
 
@@ -101,7 +103,9 @@ def test_an_event_of_a_conversation_without_turns_is_in_its_tenants_chain(house:
     conversation = house.conversation(agent)
     house.call("aos_core._log", agent.tenant_id, conversation, None, "titled", {"length": 3})
     [[chain, detail]] = house.rows(
-        "select chain_id, detail from aos_core.event_log where tenant_id = %s", agent.tenant_id
+        "select chain_id, detail from aos_core.event_log where tenant_id = %s"
+        " and event_type = 'titled'",
+        agent.tenant_id,
     )
     assert chain == agent.tenant_id
     assert detail == {"conversation_id": str(conversation), "length": 3}
@@ -120,7 +124,9 @@ def test_what_is_rolled_back_leaves_no_gap(house: House) -> None:
         " where tenant_id = %s group by chain_id",
         chains.tenant,
     )
-    assert dict(numbers) == {chains.conversation: [1, 2, 3, 4, 5, 6], chains.tenant: [1, 2, 3]}
+    assert sorted(numbers) == sorted(
+        (chain, [1, 2, 3, 4, 5, 6]) for chain in (chains.conversation, chains.tenant)
+    )
 
 
 def test_turns_of_one_tenant_do_not_wait_for_each_others_events(
@@ -149,7 +155,7 @@ def test_events_of_a_tenants_own_chain_queue(
         waiting.result()
     assert problems(house) == []
     order = house.rows(
-        "select event_type from aos_core.event_log where chain_id = %s and event_no > 2"
+        "select event_type from aos_core.event_log where chain_id = %s and event_no > 5"
         " order by event_no, created_at",
         chains.tenant,
     )

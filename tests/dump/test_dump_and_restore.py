@@ -40,6 +40,15 @@ def client(program: str, database: Database, *arguments: str) -> None:
 
 def fill(house: House) -> None:
     """Put rows of every kind into every table."""
+    # an event of a month that has no partition; those that follow have one
+    house.rows(
+        "with event as (insert into aos_core.event_log (created_at, event_no, chain_id, tenant_id,"
+        " event_type, actor, hash) select '2020-02-02', 1, t, t, 'long_ago', 'me',"
+        " aos_core._event_hash(null, 1, '2020-02-02', t, t, null, 'long_ago', 'me', null)"
+        " from (select gen_random_uuid()) as given (t) returning *) insert into aos_core.event_head"
+        " select e.tenant_id, e.event_no, e.hash from event as e"
+    )
+    assert len(house.rows("select aos_core.maintain_event_log()")) == 3
     # an operator's own rows, and presets that he changed
     house.rows(
         "update aos_meta.provider set base_url = 'http://127.0.0.1:9/v1' where provider = 'openai'"
@@ -108,16 +117,6 @@ def fill(house: House) -> None:
         "insert into aos_skills.role_skill (role_name, skill_id)"
         " select 'mine', skill_id from aos_skills.skill where name = 'asking'"
     )
-    # an event of a month that has no partition; those that follow have one
-    house.rows(
-        "with event as (insert into aos_core.event_log (created_at, event_no, chain_id, tenant_id,"
-        " event_type, actor, hash) select '2020-02-02', 1, t, t, 'long_ago', 'me',"
-        " aos_core._event_hash(null, 1, '2020-02-02', t, t, null, 'long_ago', 'me', null)"
-        " from (select %s::uuid) as given (t) returning *) insert into aos_core.event_head"
-        " select e.tenant_id, e.event_no, e.hash from event as e",
-        tenant,
-    )
-    assert len(house.rows("select aos_core.maintain_event_log()")) == 3
     # turns of every fate
     conversation = house.call("aos_agent.open_conversation", "restored", "제목")
     house.say(conversation, "첫 질문")
@@ -141,8 +140,6 @@ def fill(house: House) -> None:
     # the first budget counts what was used before; its copy must not count it again
     house.rows("update aos_core.run set input_tokens = 10, output_tokens = 5, cost = 0.1")
     house.insert("aos_agent.budget", tenant_id=tenant, period="month", max_tokens=1000)
-    # events that concern no conversation, and seals
-    house.rows("select aos_core._log(%s, null, null, 'something_happened')", tenant)
     house.rows("select aos_core.seal_event_log()")
 
 

@@ -146,12 +146,12 @@ class Scene:
         return [f"{step['kind']} {step['status']}" for step in self.steps()]
 
     def events(self) -> list[str]:
-        """The event types of this scene in order."""
+        """The event types of this scene's turns in order."""
         return [
             row["event_type"]
             for row in self.rows(
                 "select event_type from aos_core.event_log where tenant_id = %s"
-                " order by created_at",
+                " and chain_id <> tenant_id order by created_at",
                 self.tenant_id,
             )
         ]

@@ -104,7 +104,8 @@ def outcome(scene: Scene) -> tuple[float, psycopg.Error]:
 
 def check_nothing_is_left(scene: Scene, observer: psycopg.Connection) -> None:
     """The turn had one transaction, and it is gone as a whole."""
-    for table in ("aos_core.run", "aos_core.step", "aos_core.event_log", "aos_agent.conversation"):
+    events = "(select * from aos_core.event_log where chain_id <> tenant_id) as e"
+    for table in ("aos_core.run", "aos_core.step", events, "aos_agent.conversation"):
         row = observer.execute(
             f"select count(*) from {table} where tenant_id = %s", (scene.tenant_id,)
         ).fetchone()
