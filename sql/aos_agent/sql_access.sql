@@ -148,6 +148,34 @@ comment on table aos_agent.sql_function_access is
     'Functions besides the built-in ones that the queries of all agents may call. Kept by the operator: one call of such a function should be short and change nothing.';
 select pg_catalog.pg_extension_config_dump('aos_agent.sql_function_access', '');
 
+create function aos_agent.allow_sql_function(function regprocedure) returns void
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform aos_auth._require_operator();
+    insert into aos_agent.sql_function_access (function_name)
+    select format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes))
+      from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace
+     where p.oid = allow_sql_function.function
+    on conflict do nothing;
+end
+$$;
+comment on function aos_agent.allow_sql_function(regprocedure) is
+    'Lets the queries of all agents call a function. One call of it should be short and change nothing; the database roles of the agents need EXECUTE besides.';
+-- Security definer because the table is the kernel's; _require_operator is the check.
+
+create function aos_agent.forbid_sql_function(function regprocedure) returns void
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform aos_auth._require_operator();
+    delete from aos_agent.sql_function_access as f using pg_proc as p, pg_namespace as n
+     where p.oid = forbid_sql_function.function and n.oid = p.pronamespace
+       and f.function_name = format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes));
+end
+$$;
+comment on function aos_agent.forbid_sql_function(regprocedure) is 'Takes back what allow_sql_function gave.';
+
 create function aos_agent.sql_query(agent_name text, query text) returns text
     language plpython3u volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -167,3 +195,4 @@ grant select on aos_agent.sql_access, aos_agent.sql_function_access to pgagentos
 grant insert, update, delete on aos_agent.sql_function_access to pgagentos_operator;
 grant execute on function aos_agent.grant_table(text, text, text[]), aos_agent.revoke_table(text, text), aos_agent.sql_query(text, text)
     to pgagentos_developer, pgagentos_operator;
+grant execute on function aos_agent.allow_sql_function(regprocedure), aos_agent.forbid_sql_function(regprocedure) to pgagentos_operator;

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..database import Database
 from ..errors import NotFound
+from .sandbox_objects import ADDED_FUNCTIONS
 
 _AGENT = """
 select coalesce(a.db_role, 'pgagentos_agent') as role, r.oid::bigint as role_id,
@@ -111,11 +112,7 @@ def type_names(
 
 def added_functions(database: Database) -> Mapping[str, str]:
     """The operator's additions: name -> schema."""
-    rows = database.rows(
-        "select n.nspname as schema_name, p.proname as name from aos_agent.sql_function_access as f"
-        " join pg_catalog.pg_proc as p on p.oid = pg_catalog.to_regprocedure(f.function_name)"
-        " join pg_catalog.pg_namespace as n on n.oid = p.pronamespace"
-    )
+    rows = database.rows("select n.nspname as schema_name, p.proname as name" + ADDED_FUNCTIONS)
     return {row["name"]: row["schema_name"] for row in rows}
 
 

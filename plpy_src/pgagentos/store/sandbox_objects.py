@@ -16,6 +16,13 @@ _FIRST_OF_USERS = 16384
 #: kind -> identifier -> meaning
 _known: dict[str, dict[str, Explained]] = {"function": {}, "operator": {}, "type": {}}
 
+#: The functions that the operator has added. Not by regprocedure: the kernel need not see their schemas.
+ADDED_FUNCTIONS = """
+  from aos_agent.sql_function_access as f
+  join pg_catalog.pg_proc as p on p.proname = (pg_catalog.parse_ident(pg_catalog.split_part(f.function_name, '(', 1)))[2]
+  join pg_catalog.pg_namespace as n on n.oid = p.pronamespace
+ where pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.oidvectortypes(p.proargtypes)) = f.function_name
+"""
 _FUNCTIONS = """
 select p.oid::bigint as object_id, p.proname as name, n.nspname as schema_name,
        coalesce((select pg_catalog.string_agg(t.typname, ',' order by a.no)
@@ -25,7 +32,8 @@ select p.oid::bigint as object_id, p.proname as name, n.nspname as schema_name,
           join pg_catalog.pg_type as s on s.oid = c.castsource
           join pg_catalog.pg_type as d on d.oid = c.casttarget where c.castfunc = p.oid) as casts,
        exists (select from aos_agent.sql_function_access as f
-          where pg_catalog.to_regprocedure(f.function_name) = p.oid) as is_added,
+          where pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.oidvectortypes(p.proargtypes)) = f.function_name)
+           as is_added,
        exists (select from pg_catalog.pg_depend as e join pg_catalog.pg_extension as x on x.oid = e.refobjid
           where e.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass and e.objid = p.oid and e.deptype = 'e'
             and e.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass and x.extname = 'vector') as is_of_vector
