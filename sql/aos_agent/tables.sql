@@ -84,6 +84,9 @@ create table aos_agent.message (
     constraint message_is_not_empty check (content <> '')
 );
 create index message_conversation on aos_agent.message (conversation_id, run_id, message_no);
+-- For the foreign key alone: a turn is deleted with its conversation. Both ids and rows are in the order of time, so an
+-- index of ranges finds the one page, and a turn writes nothing into it.
+create index message_run on aos_agent.message using brin (run_id) with (pages_per_range = 32, autosummarize = on);
 comment on table aos_agent.message is 'What users said. The agent''s side of a conversation is in aos_core.step; aos_agent.transcript shows both.';
 comment on column aos_agent.message.run_id is 'The turn that answers it; null: the next turn will.';
 comment on column aos_agent.message.message_no is 'Order of the messages.';

@@ -119,9 +119,27 @@ return not exists (select from aos_agent.message as m where m.conversation_id = 
 comment on function aos_agent._is_idle(uuid, timestamptz) is 'Whether nothing happened in a conversation since then, and no turn of it is unfinished.';
 
 -- enable_sort: the planner cannot know how many rows row security lets through; in the order of the index a batch looks
--- at hardly more conversations than it deletes, where a sort would look at all.
+-- at hardly more conversations than it takes, where a sort would look at all.
+create function aos_agent._lock_expired(batch integer) returns uuid[]
+    language plpgsql set search_path = pg_catalog, pg_temp set enable_sort = off set jit = off
+as $$
+begin
+    -- Whoever adds to a conversation, or runs a turn of it, holds a lock on it: it is not idle.
+    return (select array_agg(f.conversation_id)
+              from (select c.conversation_id
+                      from aos_agent.conversation as c
+                      join aos_auth.tenant as t on t.tenant_id = c.tenant_id
+                     where c.created_at < now() - t.keep_conversations and aos_agent._is_idle(c.conversation_id, now() - t.keep_conversations)
+                     order by c.conversation_id  -- by time, which such an id begins with
+                     limit _lock_expired.batch
+                       for update of c skip locked) as f);
+end
+$$;
+comment on function aos_agent._lock_expired(integer) is
+    'Locks the oldest conversations in which nothing happened for longer than their tenant keeps them, at most so many, and returns their ids.';
+
 create function aos_agent.apply_retention(batch integer default 1000) returns integer
-    language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_sort = off
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_found uuid[];
@@ -132,15 +150,7 @@ begin
     if (apply_retention.batch between 1 and 1000000) is not true then
         raise exception using errcode = 'OS001', message = 'a batch has 1 to 1000000 conversations', hint = 'Leave it out for 1000.';
     end if;
-    -- Whoever adds to a conversation, or runs a turn of it, holds a lock on it: it is not idle.
-    select array_agg(f.conversation_id) into v_found
-      from (select c.conversation_id
-              from aos_agent.conversation as c
-              join aos_auth.tenant as t on t.tenant_id = c.tenant_id
-             where c.created_at < now() - t.keep_conversations and aos_agent._is_idle(c.conversation_id, now() - t.keep_conversations)
-             order by c.conversation_id  -- by time, which such an id begins with
-             limit apply_retention.batch
-               for update of c skip locked) as f;
+    v_found := aos_agent._lock_expired(apply_retention.batch);
     -- Asked once more, in a statement that sees what was committed before the locks were taken.
     for v_deleted in
         delete from aos_agent.conversation as c using aos_auth.tenant as t
