@@ -61,6 +61,8 @@ DISCREET = {
     "debug_print_plan": "off",
     "auto_explain.log_verbose": "off",
 }
+#: Besides, from PostgreSQL 16 on.
+DISCREET_16 = {"auto_explain.log_parameter_max_length": "0"}
 
 #: The key in the server's environment.
 ENVIRONMENT_KEY = "sk-environment-0123456789abcdef"
@@ -204,7 +206,8 @@ def login(vault: Database, operator: House) -> Iterator[Callable[..., House]]:
         operator.rows(f"create role {role} login")
         for kind in access:
             operator.call("aos_auth.grant_access", role, kind)
-        for setting, value in DISCREET.items() if is_discreet else ():
+        advised = DISCREET | (DISCREET_16 if vault_version(operator) >= 160000 else {})
+        for setting, value in advised.items() if is_discreet else ():
             operator.rows(f"alter role {role} set {setting} = '{value}'")
         if tenant_id is not None:
             operator.insert("aos_auth.principal", tenant_id=tenant_id, db_role=role)
@@ -217,6 +220,11 @@ def login(vault: Database, operator: House) -> Iterator[Callable[..., House]]:
     for role, connection in opened:
         connection.close()
         operator.connection.execute(sql.SQL("drop role {}").format(sql.Identifier(role)))
+
+
+def vault_version(operator: House) -> int:
+    """``server_version_num`` of the server with the master key."""
+    return int(operator.one("select current_setting('server_version_num')"))
 
 
 @pytest.fixture
