@@ -1,6 +1,6 @@
 -- Who acts is known to the kernel, in the backend's memory (plpy_src/pgagentos/identity.py). These functions ask it.
--- They set no search path: they name nothing that is looked up (what is in SQL was bound when it was made), and row
--- security calls them in every statement.
+-- They set no search path: they name nothing that is looked up (what is in SQL was bound when it was made, what is in
+-- Python has no bare type and no operator, see store/identities.py), and row security calls them in every statement.
 
 create function aos_auth._session_identity() returns table (tenant_id uuid, principal_id uuid, is_operator boolean)
     language sql stable
@@ -12,6 +12,11 @@ begin atomic
 end;
 comment on function aos_auth._session_identity() is
     'Who the login of this session is: the principal whose db_role it is (whatever its tenant''s state), or an operator.';
+
+create function aos_auth._is_active(tenant_id uuid) returns boolean
+    language sql stable
+return exists (select from aos_auth.tenant as t where t.tenant_id = _is_active.tenant_id and t.is_active);
+comment on function aos_auth._is_active(uuid) is 'Whether a tenant is there, visible and active.';
 
 create function aos_auth._visible_tenant() returns uuid
     language plpython3u stable security definer parallel restricted

@@ -28,6 +28,7 @@ IDENTITY = {"aos_auth._visible_tenant()", "aos_auth.tenant_id()", "aos_auth.prin
 #: were bound when it was created
 INLINED = {
     "aos_agent._usable_skill",
+    "aos_auth._is_active",
     "aos_auth._session_identity",
     "aos_auth.actor",
     "aos_core._event_hash",

@@ -19,7 +19,26 @@ from ..store import identities
 from .backend_user import BackendUser
 from .server_log import ServerLog
 
-_PARAMETER = re.compile(r"\$(\d+)::([a-z]+(?:\[\])?)")
+_PARAMETER = re.compile(r"\$(\d+)::([a-z]+)((?:\[\])?)")
+#: what SQL's own words for types are called in the catalogue
+_CATALOGUE_NAMES = {"bigint": "int8", "integer": "int4", "boolean": "bool", "float": "float8"}
+
+
+def _with_types_of_the_server(sql: str) -> tuple[str, list[str]]:
+    """A statement whose parameters have the server's own types, and these types.
+
+    Who acts is asked inside any statement, under its search path. There a bare ``uuid`` may be a
+    domain that somebody has made, in pg_temp for instance, and its CHECK would run as the kernel.
+    """
+    types: dict[int, str] = {}
+
+    def qualified(parameter: re.Match[str]) -> str:
+        number, name, array = parameter.groups()
+        types[int(number)] = f"pg_catalog.{_CATALOGUE_NAMES.get(name, name)}{array}"
+        return f"${number}::{types[int(number)]}"
+
+    text = _PARAMETER.sub(qualified, sql)
+    return text, [types[n + 1] for n in range(len(types))]
 
 
 class BackendInterrupts:
@@ -87,8 +106,7 @@ class PlpyDatabase:
             key = (self._user.role_id(), sql)
             plan = self._plans.get(key)
             if plan is None:
-                types = dict(_PARAMETER.findall(sql))
-                plan = self._plpy.prepare(sql, [types[str(n + 1)] for n in range(len(types))])
+                plan = self._plpy.prepare(*_with_types_of_the_server(sql))
                 self._plans[key] = plan
             return list(self._plpy.execute(plan, list(params)))
         except self._plpy.SPIError as error:

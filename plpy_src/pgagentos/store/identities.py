@@ -54,8 +54,10 @@ def plain_role_id(database: Database, role: str) -> int:
 
 
 def is_active(database: Database, tenant_id: str) -> bool:
-    """Whether a tenant, which has to be visible already, is active."""
-    rows = database.rows(
-        "select t.is_active from aos_auth.tenant as t where t.tenant_id = $1::uuid", tenant_id
-    )
-    return bool(rows and rows[0]["is_active"])
+    """Whether a tenant, which has to be visible already, is active.
+
+    Asked, as :func:`of_session`, under the search path of whoever has the session: there must be no
+    operator and no cast in these two statements, for they could be somebody else's.
+    """
+    row = database.rows("select aos_auth._is_active($1::uuid) as is_active", tenant_id)[0]
+    return bool(row["is_active"])
