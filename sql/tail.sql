@@ -1,5 +1,5 @@
--- Everything belongs to a role that nobody can log in as and that sees no more than row security lets it see. _load
--- stays the superuser's: it calls pg_config().
+-- Everything belongs to a role that nobody can log in as and that sees no more than row security lets it see. Two
+-- functions stay the superuser's: _load calls pg_config(), _limit_temporary_files sets what only superusers set.
 do $$
 declare
     v_schema text;
@@ -8,7 +8,7 @@ begin
     foreach v_schema in array array['aos_auth', 'aos_meta', 'aos_persona', 'aos_skills', 'aos_sandbox', 'aos_core', 'aos_agent'] loop
         for v_object in
             select format('%s %s', case p.prokind when 'p' then 'procedure' else 'function' end, p.oid::regprocedure) as named
-              from pg_proc as p where p.pronamespace = v_schema::regnamespace and p.proname <> '_load'
+              from pg_proc as p where p.pronamespace = v_schema::regnamespace and p.proname not in ('_load', '_limit_temporary_files')
             union all
             select format('%s %s', case c.relkind when 'v' then 'view' else 'table' end, c.oid::regclass)
               from pg_class as c where c.relnamespace = v_schema::regnamespace and c.relkind in ('r', 'p', 'v')
@@ -42,6 +42,8 @@ end
 $$;
 revoke all on function aos_core._load() from public;
 grant execute on function aos_core._load() to pgagentos_kernel;
+revoke all on function aos_core._limit_temporary_files(integer) from public;
+grant execute on function aos_core._limit_temporary_files(integer) to pgagentos_kernel;
 select aos_auth._grant_tools('pgagentos_agent');
 
 -- The functions of the path of every turn. They are called only below functions that have pinned the search path; to

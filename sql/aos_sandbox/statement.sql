@@ -73,12 +73,3 @@ comment on function aos_sandbox._admit(name) is 'Lets the queries of agents with
 grant usage, create on schema aos_sandbox to pgagentos_parser;
 grant usage on language sql to pgagentos_parser;
 grant execute on function aos_sandbox._analyse(text, text) to pgagentos_parser;
-
--- Temporary files count against a limit that only superusers set, unless it is granted (PostgreSQL 15 and later).
-do $$
-begin
-    if current_setting('server_version_num')::integer >= 150000 then
-        execute 'grant set on parameter temp_file_limit to pgagentos_kernel';
-    end if;
-end
-$$;

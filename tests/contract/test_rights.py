@@ -30,6 +30,12 @@ INVOKERS = {
     "aos_skills.describe_schema(text)": "shows what the caller may read",
 }
 
+#: functions that stay the superuser's who made the extension
+OF_SUPERUSERS = {
+    "aos_core._load()": "pg_config() is for superusers; it takes no argument",
+    "aos_core._limit_temporary_files(integer)": "temp_file_limit is; it can only be lowered",
+}
+
 #: internal functions that somebody may call
 INTERNAL_BUT_GRANTED = {
     "aos_auth._visible_tenant()": "row security calls it with the rights of who reads",
@@ -38,6 +44,7 @@ INTERNAL_BUT_GRANTED = {
         "the kernel calls it as the agent's role"
     ),
     "aos_core._load()": "the kernel's functions call it; only the kernel is granted it",
+    "aos_core._limit_temporary_files(integer)": "only the kernel is granted it",
 }
 
 #: definer functions without a search path of their own
@@ -76,7 +83,7 @@ def test_a_function_that_somebody_may_call_acts_as_the_kernel_or_has_a_reason_no
 ) -> None:
     others = names(
         connection,
-        f"select p.oid::regprocedure::text {FUNCTIONS} and {GRANTED} and p.proname <> '_load'"
+        f"select p.oid::regprocedure::text {FUNCTIONS} and {GRANTED} and p.proname not in ('_load', '_limit_temporary_files')"
         f" and not {STAND_IN}"
         " and not (p.prosecdef and p.proowner = 'pgagentos_kernel'::regrole)",
     )
@@ -90,12 +97,15 @@ def test_internal_functions_are_granted_to_nobody(connection: psycopg.Connection
         f" and not {STAND_IN}",
     )
     assert set(granted) == set(INTERNAL_BUT_GRANTED)
-    loaders = names(
-        connection,
-        "select a.grantee::regrole::text from pg_proc p, aclexplode(p.proacl) a"
-        " where p.oid = 'aos_core._load()'::regprocedure and a.grantee <> p.proowner",
-    )
-    assert loaders == ["pgagentos_kernel"]
+    loaders = [
+        grantee
+        for (grantee,) in connection.execute(
+            "select a.grantee::regrole::text from pg_proc p, aclexplode(p.proacl) a"
+            " where p.oid = any (%s::regprocedure[]) and a.grantee <> p.proowner",
+            (list(OF_SUPERUSERS),),
+        )
+    ]
+    assert loaders == ["pgagentos_kernel"] * 2
 
 
 def test_every_other_function_is_somebodys_to_call(connection: psycopg.Connection) -> None:
@@ -169,7 +179,7 @@ def test_everything_belongs_to_the_kernels_role_but_the_loader(
         f" union all select n.nspname from pg_namespace n where {OURS}"
         " and n.nspowner <> 'pgagentos_kernel'::regrole",
     )
-    assert others == ["aos_core._load()"]
+    assert others == list(OF_SUPERUSERS)
 
 
 def test_public_may_nothing(connection: psycopg.Connection) -> None:

@@ -105,7 +105,7 @@ def run(database: Database, query: str, agent_id: str, tenant_id: str) -> tuple[
 
     Raises:
         InstallationError: this server cannot guard the query: not Linux, a standby, a read-only
-            transaction, no limit on temporary files.
+            transaction.
         InvalidInput: the role of the agent may not run queries.
     """
     if not sys.platform.startswith("linux"):
@@ -262,12 +262,6 @@ class _Query:
                 " writes nothing",
                 hint="It analyses a query with a catalogue entry that is rolled back."
                 " Use the primary server.",
-            )
-        if found["temporary_limit"] in (None, "-1"):
-            raise InstallationError(
-                "sql_query needs a limit on temporary files",
-                hint="Set temp_file_limit in postgresql.conf, or on PostgreSQL 15 and later:"
-                " GRANT SET ON PARAMETER temp_file_limit TO pgagentos_kernel;",
             )
         match = re.fullmatch(r"(\d+)([a-z]*)", str(found["statement_timeout"]))
         self._statement_timeout = float(match[1]) * _UNITS.get(match[2], 0.001) if match else 0.0

@@ -150,32 +150,22 @@ select pg_catalog.pg_is_in_recovery() or pg_catalog.current_setting('transaction
        pg_catalog.set_config('join_collapse_limit', '8', true),
        pg_catalog.set_config('lock_timeout', '300ms', true),
        pg_catalog.set_config('check_function_bodies', 'off', true),
-       %s as temporary_limit
+       aos_core._limit_temporary_files($1::integer)
 """
-_TEMPORARY = (
-    "case when pg_catalog.has_parameter_privilege('temp_file_limit', 'set')"
-    " and pg_catalog.pg_size_bytes(pg_catalog.current_setting('temp_file_limit'))"
-    " not between 0 and $1::bigint * 1048576 then pg_catalog.set_config('temp_file_limit', $1::bigint || 'MB', true)"
-    " else pg_catalog.current_setting('temp_file_limit') end"
-)
-_BEFORE_15 = "case when $1::bigint > 0 then pg_catalog.current_setting('temp_file_limit') end"
-_version: list[int] = []
-
-
-def server_version(database: Database) -> int:
-    """``server_version_num``."""
-    if not _version:
-        rows = database.rows(
-            "select pg_catalog.current_setting('server_version_num')::integer as v"
-        )
-        _version.append(int(rows[0]["v"]))
-    return _version[0]
+#: the quicker compression of the analysed tree, where the server was built with it
+_LZ4 = ", pg_catalog.set_config('default_toast_compression', 'lz4', true)"
+_set_limits: list[str] = []
 
 
 def set_limits(database: Database, temporary_megabytes: int) -> Mapping[str, Any]:
     """Set what bounds the query, until the subtransaction ends; return what was found on the way."""
-    limit = _TEMPORARY if server_version(database) >= 150000 else _BEFORE_15
-    return database.rows(_SET_LIMITS % limit, temporary_megabytes)[0]
+    if not _set_limits:
+        rows = database.rows(
+            "select exists (select from pg_catalog.pg_settings as s where s.name ="
+            " 'default_toast_compression' and 'lz4' = any (s.enumvals)) as has_lz4"
+        )
+        _set_limits.append(_SET_LIMITS + (_LZ4 if rows[0]["has_lz4"] else ""))
+    return database.rows(_set_limits[0], temporary_megabytes)[0]
 
 
 def elapsed(database: Database) -> float:
