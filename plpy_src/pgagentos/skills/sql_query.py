@@ -224,7 +224,8 @@ class _Query:
         except DatabaseError as error:
             # A conflict with another session starts the transaction again; what is nobody's fault
             # is ours.
-            if error.sqlstate[:2] in ("40", "57", "58", "XX"):
+            # XX000 is also how a value beyond 1 GB is refused.
+            if error.sqlstate[:2] in ("40", "57", "58") or error.sqlstate in ("XX001", "XX002"):
                 raise
             text = text_of_error(error.sqlstate, error.message, self._words)
             raise QueryRefused(text, f"{error.sqlstate} {text}") from None
