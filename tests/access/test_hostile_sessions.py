@@ -1,7 +1,7 @@
 """A session is its owner's: he may have objects anywhere that the kernel could take for its own.
 
-Who acts is asked by row security inside any statement, with the kernel's rights and under the search
-path of the session. So these tests put a trap under every name that could be looked up there.
+Who acts is asked by row security inside any statement, with the rights of the kernel and under the
+search path of the session. So these tests put a trap under every name that may be looked up there.
 """
 
 from __future__ import annotations
