@@ -8,6 +8,9 @@ comment on function aos_sandbox.translate(text, text, text) is 'As pg_catalog.tr
 create function aos_sandbox.strpos(text, text) returns integer language sql immutable parallel safe
     return pg_catalog.strpos($1::aos_sandbox.bounded_text, $2::aos_sandbox.short_text);
 comment on function aos_sandbox.strpos(text, text) is 'As pg_catalog.strpos, for values of a bounded size.';
+create function aos_sandbox."position"(text, text) returns integer language sql immutable parallel safe
+    return pg_catalog."position"($1::aos_sandbox.bounded_text, $2::aos_sandbox.short_text);
+comment on function aos_sandbox."position"(text, text) is 'As pg_catalog.position, for values of a bounded size.';
 create function aos_sandbox.split_part(text, text, integer) returns text language sql immutable parallel safe
     return pg_catalog.split_part($1::aos_sandbox.bounded_text, $2::aos_sandbox.short_text, $3);
 comment on function aos_sandbox.split_part(text, text, integer) is 'As pg_catalog.split_part, for values of a bounded size.';

@@ -30,6 +30,14 @@ create table shop.hidden (x int, y text);
 create table shop.locked (x int);
 create table shop.w (x text);
 create sequence shop.seq;
+create table shop.misc (id bigint generated always as identity, code varchar(20), flag char(5), m shop.mood, b bytea,
+    ip inet, u uuid default gen_random_uuid(), ok boolean, f float8, r real, t time, ts timestamp, d date, j json,
+    jb jsonb, arr text[], nums int[], num numeric, iv interval, rng daterange, small smallint);
+insert into shop.misc (code, flag, m, b, ip, ok, f, r, t, ts, d, j, jb, arr, nums, num, iv, rng, small)
+    select 'C' || g, 'f' || g % 3, (array['ok', 'sad'])[1 + g % 2]::shop.mood, decode('00ff', 'hex'), '10.0.0.1',
+    g % 2 = 0, g * 1.1, g, '10:00', now(), current_date - g, '{"a": [1, 2]}', '{"a": {"b": 1}, "l": [1, 2, 3]}',
+    array['x', 'y' || g], array[g, g + 1], g * 1.5, interval '1 day' * g,
+    daterange('2024-01-01', '2024-02-01'), g from generate_series(1, 30) g;
 insert into shop.customers select g, 'Customer ' || g, 'c' || g || '@example.com',
     (array['north', 'south', 'east', 'west'])[1 + g % 4], array['t' || g % 3, 'all'],
     jsonb_build_object('age', 20 + g, 'langs', jsonb_build_array('en', 'de')), date '2023-01-01' + g
@@ -104,6 +112,7 @@ def open_shop(database: Database) -> str:
             ("shop.orders", columns),
             ("products", None),
             ("shop.locked", None),
+            ("shop.misc", None),
         ):
             connection.execute(
                 "select aos_agent.grant_table(%s, %s, %s)", (agent.name, table, allowed)

@@ -360,4 +360,164 @@ QUERIES: list[tuple[str, list[dict[str, Any]] | None]] = [
         "select daterange('2024-01-01', '2024-02-01') @> date '2024-01-15' as inside, ('2024-01-01'::date, '2024-01-10'::date) overlaps ('2024-01-05'::date, '2024-02-01'::date) as o",
         [{"inside": True, "o": True}],
     ),
+    # types of all kinds, in the table shop.misc
+    ("select * from misc limit 2", None),
+    (
+        "select code, lower(code), length(code), code like 'C1%', code ilike 'c%', code < 'C2', code || flag, upper(flag), flag = 'f1', flag like 'f%', trim(flag) from misc where code in ('C1','C2') and flag <> 'x'",
+        None,
+    ),
+    ("select m, count(*) from misc where m = 'ok' group by m order by m", None),
+    (
+        "select m::text, max(m), min(code), max(flag), max(d), min(ts), max(t), avg(f), avg(r), sum(small), sum(num), avg(iv), sum(iv), max(ip) from misc group by 1",
+        None,
+    ),
+    (
+        "select encode(b,'hex'), octet_length(b), ip::text, host(ip), u is not null, ok::int, not ok, f::numeric(10,2), round(f::numeric,1), r*2, t + interval '1 hour', ts::date, d + 1, d - 7 from misc limit 1",
+        None,
+    ),
+    (
+        "select j->'a'->>0, j#>>'{a,1}', json_array_length(j->'a'), jb->'a'->'b', jb->>'l', (jb->'a'->>'b')::int + 1, jb ? 'a', jb @> '{\"a\":{\"b\":1}}', jb['a']['b'], jsonb_array_length(jb->'l'), jsonb_typeof(jb), jb || '{\"z\":1}', jb - 'a' from misc limit 1",
+        None,
+    ),
+    ("select x.v::int from misc, jsonb_array_elements_text(jb->'l') as x(v) where id = 1", None),
+    ("select elem, ord from misc, unnest(arr) with ordinality as u(elem, ord) where id < 3", None),
+    ("select id, n from misc cross join lateral unnest(nums) n where id=1", None),
+    (
+        "select string_agg(distinct m::text, ', ' order by m::text), array_agg(distinct small order by small) from misc",
+        None,
+    ),
+    (
+        "select extract(month from age(now(), ts)), extract(isodow from d), date_part('hour', t), to_char(num, 'FM999G990D00'), to_char(d, 'Day DD Mon YYYY'), to_char(now(), 'IYYY-IW') is not null from misc limit 1",
+        None,
+    ),
+    (
+        "select count(*)::numeric / nullif(count(*) filter (where ok), 0), coalesce(sum(num) filter (where id > 1000), 0) from misc",
+        None,
+    ),
+    (
+        "select date_trunc('week', now())::date, current_date - interval '7 days', interval '1 day' * 3, now()::time is not null, localtimestamp is not null, current_time is not null",
+        None,
+    ),
+    ("select percentile_cont(array[0.25, 0.5, 0.75]) within group (order by num) from misc", None),
+    ("select count(distinct (m, ok)) from misc", None),
+    (
+        "select row_number() over (partition by m order by num desc nulls last, id) as rn, id from misc order by rn desc nulls first limit 3 offset 1",
+        None,
+    ),
+    ("select json_agg(t) from (select id, code from misc order by id limit 2) t", None),
+    (
+        "select jsonb_build_object('n', count(*), 'first', min(code)), to_json(array_agg(id)) from misc",
+        None,
+    ),
+    (
+        "select to_timestamp(1700000000), extract(epoch from ts)::bigint > 0, make_timestamp(2024,1,2,3,4,5), date '2024-01-31' + make_interval(months => 1), justify_interval(interval '40 days') from misc limit 1",
+        None,
+    ),
+    (
+        "select a.id, b.id from misc a full outer join misc b on a.id = b.id + 29 where a.id is null or b.id is null order by 1, 2 limit 2",
+        None,
+    ),
+    (
+        "select * from (select id, lag(num) over w as p, lead(num, 1, 0) over w as n from misc window w as (order by id)) s where p is not null limit 1",
+        None,
+    ),
+    (
+        "select m, sum(num) as s, round(100 * sum(num) / sum(sum(num)) over (), 2) as pct from misc group by m order by s desc",
+        None,
+    ),
+    (
+        "with recursive tree as (select id, 1 as depth from misc where id = 1 union all select m.id, t.depth + 1 from misc m join tree t on m.id = t.id + 1 where t.depth < 5) select max(depth) from tree",
+        None,
+    ),
+    (
+        "select rng @> date '2024-01-05', lower(rng), upper(rng), isempty(rng), rng && daterange('2024-01-15', null), rng * daterange('2024-01-20','2025-01-01') from misc limit 1",
+        None,
+    ),
+    ("select ok, count(*) from misc where ok is true or ok is not false group by ok", None),
+    (
+        "select case m when 'ok' then 1 when 'sad' then 2 end, nullif(code, 'C1'), greatest(small, 5), least(num, f::numeric) from misc limit 1",
+        None,
+    ),
+    (
+        "select 'x' = any(arr), arr[1], arr[1:1], array_length(nums,1), nums || 5, 3 = all(nums), arr && array['x'], array['x'] <@ arr, array_to_string(arr, ','), cardinality(arr) from misc limit 1",
+        None,
+    ),
+    (
+        "select id from misc where (id, small) in ((1,1),(2,2)) and (id, small) = (1, 1::smallint)",
+        None,
+    ),
+    (
+        "select id from misc where code ~ '^C[12]$' and code !~ 'x' and regexp_replace(code, '\\D', '', 'g')::int < 3",
+        None,
+    ),
+    ("select (regexp_matches(code, 'C(\\d)', 'g'))[1] from misc limit 1", None),
+    (
+        "select split_part(code, 'C', 2)::int, lpad(small::text, 5, '0'), concat_ws('/', code, null, small), format('%s-%s', code, id), initcap('a b'), repeat('ab', 3), reverse(code), md5(code), left(code, -1), strpos(code, '1'), translate(code, 'C', 'D'), ascii(code), chr(65) from misc limit 1",
+        None,
+    ),
+    ("select sum(n) from (values (1), (2), (null)) v(n) where n is not null", None),
+    (
+        "select id % 2 as odd, count(*) from misc group by id % 2 having count(*) > 1 order by odd",
+        None,
+    ),
+    (
+        "select num ^ 2, power(num, 2), sqrt(num), ln(num), exp(1), log(10, 100), mod(id, 3), id / 2, num / 3, -num, abs(-num), sign(num), trunc(num, 1), ceil(num), div(7, 2), pi(), 7 / 2.0, 2 ^ 3, f ^ 2 from misc limit 1",
+        None,
+    ),
+    (
+        "select d, sum(num) over (order by d range between '7 days' preceding and current row) from misc limit 1",
+        None,
+    ),
+    (
+        "select count(*) from misc tablesample_free where d between date '2020-01-01' and current_date",
+        None,
+    ),
+    ("select distinct on (m) m, id, num from misc order by m, num desc", None),
+    (
+        "select id, rank() over (order by num), count(*) over () as total, avg(num) over (partition by m rows between 1 preceding and 1 following) from misc limit 2",
+        None,
+    ),
+    (
+        "select exists (select 1 from misc where id = 1) as e, (select max(id) from misc) as mx, array(select id from misc order by id limit 3) as a",
+        None,
+    ),
+    ("select m, ok, grouping(m, ok), count(*) from misc group by cube (m, ok) order by 1, 2", None),
+    (
+        "select current_timestamp > ts, now() - ts < interval '1 day', age(d) is not null, ts at time zone 'UTC', timezone('UTC', ts), date_bin('15 minutes', ts, timestamp '2024-01-01') is not null from misc limit 1",
+        None,
+    ),
+    ('select "id", misc."code" from shop.misc as misc where misc."id" = 1', None),
+    (
+        "select c.name, o.n from customers c join (select customer_id, count(*) n from orders group by 1) o on o.customer_id = c.id where lower(c.name) like '%er 1%' order by o.n desc, c.name limit 5",
+        None,
+    ),
+    (
+        "select trim(leading '0' from '007'), trim(trailing from 'x  '), ltrim('  x'), substring(code, 2), substring(code, 1, 2), substring(code for 1), position('C' in code) from misc limit 1",
+        None,
+    ),
+    (
+        "select true and false or not null is true, 1 <> 2, 1 != 2, 5 between symmetric 6 and 4, null is distinct from 1",
+        None,
+    ),
+    (
+        "select interval '1-2' year to month, interval '3' day, timestamp with time zone '2024-01-01 00:00+00', time '10:00', '2024-01-01'::timestamp::date, cast('1' as smallint), 1::real, '1'::int8, 'true'::bool, '{1,2}'::int[], '{\"a\":1}'::jsonb",
+        None,
+    ),
+    (
+        "select sum(case when created_at >= date_trunc('year', now()) then amount end) as ytd, count(*) filter (where created_at >= now() - interval '1 year') from orders",
+        None,
+    ),
+    ("select generate_series('2024-01-01'::timestamp, '2024-01-03', '1 day')::date as d", None),
+    (
+        "select d::date, coalesce(x.n, 0) from generate_series('2024-01-01'::date, '2024-01-03'::date, '1 day') d left join (select created_at::date as day, count(*) n from orders group by 1) x on x.day = d::date order by 1",
+        None,
+    ),
+    (
+        "select corr(f, num), covar_pop(f, num), regr_r2(f, num), stddev_pop(f), variance(small), bit_or(small), every(ok) from misc",
+        None,
+    ),
+    (
+        "select o.status, array_agg(o.id order by o.amount desc) filter (where o.qty > 4) as ids from orders o group by o.status limit 1",
+        None,
+    ),
 ]

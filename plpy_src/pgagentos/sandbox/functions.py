@@ -241,7 +241,7 @@ NAMES = _names()
 
 #: functions of aos_sandbox: originals with bounded arguments
 STAND_INS = frozenset(
-    "replace translate strpos split_part string_to_array btrim ltrim rtrim lpad rpad repeat upper lower initcap"
+    "replace translate strpos position split_part string_to_array btrim ltrim rtrim lpad rpad repeat upper lower initcap"
     " reverse md5 length char_length character_length left right substr substring sha256 encode decode to_char"
     " to_date to_timestamp to_number regexp_replace regexp_match regexp_split_to_array regexp_matches"
     " regexp_split_to_table string_to_table mod div sqrt ln log log10 exp power pow width_bucket generate_series"

@@ -47,7 +47,7 @@ _TEXT = {
     "GROUPINGFUNC": "_ refs cols agglevelsup location n args",
     "WINDOWFUNC": """_ wincollid inputcollid winref winstar winagg location 0 runCondition
         t wintype n args aggfilter a winfnoid""",
-    "SUBSCRIPTINGREF": """_ reftypmod refcollid t refcontainertype refelemtype refrestype
+    "SUBSCRIPTINGREF": """_ reftypmod refcollid refelemtype t refcontainertype refrestype
         n refupperindexpr reflowerindexpr refexpr 0 refassgnexpr""",
     "FUNCEXPR": "_ funcretset funcvariadic funcformat funccollid inputcollid location t funcresulttype n args f funcid",
     "NAMEDARGEXPR": "_ name argnumber location n arg",

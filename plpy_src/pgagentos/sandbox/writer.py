@@ -142,7 +142,7 @@ class Writer:
         parts = self._arguments_of(opening, "in")
         if len(parts) != 2:
             raise QueryRefused("Write position(a in b), or strpos(b, a).")
-        return self._arguments("strpos", parts[1][1:], parts[0][1:])
+        return self._arguments('"position"', parts[1][1:], parts[0][1:])
 
     def _trim(self, opening: int) -> list[str]:
         name, start = "btrim", opening + 1
