@@ -255,6 +255,10 @@ declare
     v_budget_id uuid;
 begin
     perform aos_auth._require('developer');
+    if set_budget.period is null or set_budget.period not in ('turn', 'day', 'month', 'total') then
+        raise exception using errcode = 'OS001', message = format('there is no period %L', set_budget.period),
+            hint = 'Use turn, day or month; for one conversation also total.';
+    end if;
     if set_budget.tenant_name is not null then
         select t.tenant_id into v_tenant_id from aos_auth.tenant as t where t.name = set_budget.tenant_name;
         if not found then

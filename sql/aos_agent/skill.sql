@@ -85,7 +85,9 @@ begin
 exception
     when no_data_found then
         raise exception using errcode = 'OS002', message = format('there is no agent %L', _agent.agent_name),
-            hint = 'SELECT name FROM aos_agent.agent lists the agents.';
+            hint = case when aos_auth._visible_tenant() is null
+                then format('%s sees no tenant: an operator makes it the db_role of a principal (aos_auth.principal), or the transaction begins with aos_auth.begin(ticket).', session_user)
+                else 'SELECT name FROM aos_agent.agent lists the agents.' end;
     when too_many_rows then
         raise exception using errcode = 'OS001', message = format('several tenants have an agent %L', _agent.agent_name),
             hint = 'Open a conversation of the right tenant''s agent and pass conversation_id.';

@@ -100,8 +100,13 @@ begin
     v_missing := concat_ws(' ',
         case when not has_schema_privilege(v_role, v_schema, 'usage') or not has_schema_privilege('pgagentos_parser', v_schema, 'usage')
             then format('GRANT USAGE ON SCHEMA %I TO %I, pgagentos_parser;', v_schema, v_role) end,
-        case when v_relation.oid is not null and not has_any_column_privilege(v_role, v_relation.oid, 'select')
-            then format('GRANT SELECT ON %I.%I TO %I;', v_schema, v_table, v_role) end);
+        case when v_relation.oid is null or has_table_privilege(v_role, v_relation.oid, 'select') then null
+            when grant_table.columns is null and not has_any_column_privilege(v_role, v_relation.oid, 'select')
+            then format('GRANT SELECT ON %I.%I TO %I;', v_schema, v_table, v_role)
+            else (select format('GRANT SELECT (%s) ON %I.%I TO %I;', string_agg(format('%I', c.name), ', '), v_schema, v_table, v_role)
+                    from unnest(grant_table.columns) as c (name)
+                   where not has_column_privilege(v_role, v_relation.oid, c.name, 'select')
+                  having count(*) > 0) end);
     if v_missing <> '' then
         raise warning using message = format('the database role of agent %s cannot read %s yet', v_agent.name, grant_table.table_name), hint = v_missing;
     end if;

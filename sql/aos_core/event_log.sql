@@ -58,7 +58,8 @@ create function aos_core._refuse_change() returns trigger
 as $$
 begin
     raise exception using errcode = 'OS003',
-        message = format('the %s is append-only', case tg_argv[0] when 'seal' then 'list of seals' else 'event log' end);
+        message = format('the %s is append-only', case tg_argv[0] when 'seal' then 'list of seals' else 'event log' end),
+        hint = 'aos_core.maintain_event_log(keep => ''2 years'') lets go of whole months that are over.';
 end
 $$;
 comment on function aos_core._refuse_change() is 'Trigger: events and their seals are never changed or deleted.';

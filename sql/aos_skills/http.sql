@@ -205,7 +205,11 @@ begin
                       and (h.host = v_host or h.host like '*.%' and right(v_host, length(h.host) - 1) = substr(h.host, 2)))
     then
         raise notice using message = format('%s is not on the allow-list yet', v_host),
-            hint = format('SELECT aos_skills.allow_host(%L, skill_name => %L) lets the skill call it.', v_host, register_http_skill.name);
+            hint = format('SELECT aos_skills.allow_host(%L%s) lets the skill call it%s.', v_host,
+                concat(', tenant_id => ' || quote_literal(v_tenant_id), ', skill_name => ', quote_literal(register_http_skill.name),
+                       ', port => ' || substring(register_http_skill.url from '^https?://(?:\[[^]]*\]|[^/?:]*):(\d+)'),
+                       case when register_http_skill.url ~ '^http:' then ', scheme => ''http''' end),
+                case when register_http_skill.url ~ '^http:' then ', by an operator; in the own network with allow_private => true' end);
     end if;
     return v_skill_id;
 end
@@ -230,7 +234,7 @@ begin
                 hint = 'Write an IPv6 address without port, for example 2001:db8::1.';
         end;
     end if;
-    if v_row.host ~ '[/@?#\s]|:\d+$' and v_row.host !~ ':.*:' then
+    if v_row.host ~ '[/@?#\s]' or v_row.host ~ ':\d+$' and v_row.host !~ ':.*:' then
         raise exception using errcode = 'OS001', message = format('%L is no host', _host_row.host),
             hint = 'Write only the host, for example api.example.com or *.example.com; the port and the scheme are arguments of their own.';
     end if;

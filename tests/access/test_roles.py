@@ -236,6 +236,19 @@ def test_a_login_that_loses_access_has_lost_it_in_its_next_statement(doors: Door
         operator.one(count)
 
 
+def test_a_login_that_is_nobodys_principal_is_told_why_it_finds_no_agent(
+    doors: Doors, tenants: tuple[Tenant, Tenant]
+) -> None:
+    name = tenants[0].agent.name
+    with doors.login("user").refused("OS002", "there is no agent") as nobody:
+        doors.login("user").call("aos_agent.ask", name, "hello")
+    assert "aos_auth.principal" in nobody.hint
+    stranger = doors.login("user", principal_of=tenants[1])
+    with stranger.refused("OS002", "there is no agent") as foreign:
+        stranger.call("aos_agent.ask", name, "hello")
+    assert foreign.hint == "SELECT name FROM aos_agent.agent lists the agents."
+
+
 def client(program: str, *arguments: str) -> str:
     done = subprocess.run(
         [f"{pg_config('--bindir')}/{program}", *arguments], capture_output=True, text=True

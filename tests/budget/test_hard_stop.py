@@ -294,6 +294,8 @@ def test_what_was_used_before_the_period_does_not_count(
 def test_set_budget_names_what_is_missing(scene: Scene) -> None:
     for arguments, sqlstate in [
         ("'day', 5", "OS001"),
+        (f"'year', 5, tenant_name => '{scene.name}'", "OS001"),
+        (f"null, 5, tenant_name => '{scene.name}'", "OS001"),
         ("'day', 5, tenant_name => 'nobody'", "OS002"),
         ("'day', 5, agent_name => 'nobody'", "OS002"),
         (f"'day', 5, agent_name => 'nobody', tenant_name => '{scene.name}'", "OS002"),

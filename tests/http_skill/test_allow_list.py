@@ -93,6 +93,7 @@ def test_a_host_is_stored_as_requests_are_compared_with_it(
             "https://api.example.com",
             "api.example.com/x",
             "api.example.com:443",
+            "https://api.example.com:443/v1",
             "user@api.example.com",
         ),
         *("", "*", "*.", "*.com", "a.*.com", "**.example.com", "*example.com", ".example.com"),
@@ -389,6 +390,25 @@ def test_a_host_that_is_not_allowed_yet_is_said(
     house.call("aos_skills.allow_host", allowed, tenant)
     register(house, tenant_id=tenant, url=url)
     assert said == ([] if missing is None else [f"{missing} is not on the allow-list yet"])
+
+
+@pytest.mark.parametrize(
+    "url",
+    [URL, "https://[fd00::1]:8443/{id}", "http://10.0.0.5:8080/{id}", "http://a.example/{id}"],
+)
+def test_the_call_that_allows_it_can_be_taken_from_the_hint(house: House, url: str) -> None:
+    hints: list[str] = []
+    house.connection.add_notice_handler(lambda notice: hints.append(notice.message_hint or ""))
+    tenant, skill = house.tenant(), name("http")
+    skill_id = register(house, skill, tenant_id=tenant, url=url)
+    house.rows(hints.pop().partition(" lets the skill call it")[0])
+    scheme, _, rest = url.partition("://")
+    host, given_port, port = rest.partition("/")[0].rpartition(":")
+    if not given_port:
+        host, port = port, "443" if scheme == "https" else "80"
+    assert hosts_for(house, tenant, skill_id) == [f"{scheme}://{host.strip('[]')}:{port}"]
+    register(house, skill, tenant_id=tenant, url=url)
+    assert hints == []
 
 
 def test_hosts_and_endpoint_go_with_their_skill(house: House) -> None:

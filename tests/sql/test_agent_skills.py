@@ -144,3 +144,26 @@ def test_revoking_refuses_what_was_not_granted(house: House) -> None:
     assert "role_skill" in refusal.hint
     with house.refused("OS002", "there is no agent"):
         house.call("aos_agent.revoke_skill", "nobody", "web_search")
+
+
+def test_giving_a_table_names_the_privileges_that_are_missing_and_no_more(house: House) -> None:
+    agent = house.agent()
+    hints: list[str] = []
+    house.connection.add_notice_handler(lambda notice: hints.append(notice.message_hint or ""))
+    house.rows('create table shelf (shelf_id int, "Odd name" text, secret text)')
+    give = "select aos_agent.grant_table(%s, 'shelf', %s::text[])"
+    for columns, missing in [
+        (None, "GRANT SELECT ON public.shelf TO pgagentos_agent;"),
+        (
+            ["shelf_id", "Odd name"],
+            'GRANT SELECT (shelf_id, "Odd name") ON public.shelf TO pgagentos_agent;',
+        ),
+    ]:
+        house.rows(give, agent.name, columns)
+        assert hints.pop() == missing
+    house.rows(missing)
+    house.rows(give, agent.name, ["shelf_id", "Odd name"])
+    assert hints == []
+    house.rows(give, agent.name, ["shelf_id", "secret"])
+    assert hints == ["GRANT SELECT (secret) ON public.shelf TO pgagentos_agent;"]
+    house.rows("drop table shelf")
