@@ -28,6 +28,24 @@ end
 $$;
 comment on function aos_agent._refuse_empty(text) is 'Raises an error when a message has no content.';
 
+create function aos_agent._refuse_other_speaker(conversation_id uuid, principal_id uuid) returns void
+    language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if _refuse_other_speaker.principal_id is not null
+        and _refuse_other_speaker.principal_id is distinct from aos_auth.principal_id()
+        and aos_auth._visible_tenant() is distinct from '00000000-0000-0000-0000-000000000000'
+    then
+        raise exception using errcode = 'insufficient_privilege',
+            message = format('conversation %s is somebody else''s', _refuse_other_speaker.conversation_id),
+            detail = 'Its tools act for the principal who opened it, so only he speaks in it, and operators.',
+            hint = 'Open one of your own: SELECT aos_agent.open_conversation(agent_name).';
+    end if;
+end
+$$;
+comment on function aos_agent._refuse_other_speaker(uuid, uuid) is
+    'Raises an error unless the one who acts may speak in a conversation of this principal; null: nobody''s, in which everybody of the tenant may.';
+
 create function aos_agent.open_conversation(agent_name text, title text default null) returns uuid
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -50,6 +68,8 @@ declare
     v_message_id uuid;
 begin
     perform aos_agent._refuse_empty(add_user_message.content);
+    perform aos_agent._refuse_other_speaker(c.conversation_id, c.principal_id)
+       from aos_agent.conversation as c where c.conversation_id = add_user_message.conversation_id;
     insert into aos_agent.message (tenant_id, conversation_id, content)
     values (aos_agent._conversation_tenant(add_user_message.conversation_id), add_user_message.conversation_id, add_user_message.content)
     returning message_id into v_message_id;

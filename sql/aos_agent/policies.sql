@@ -22,6 +22,11 @@ create policy developer_adds on aos_agent.agent as restrictive for insert with c
 create policy developer_changes on aos_agent.agent as restrictive for update using ((select aos_auth.has_access('developer')));
 create policy developer_deletes on aos_agent.agent as restrictive for delete using ((select aos_auth.has_access('developer')));
 
+-- The tools of a conversation act for its principal (aos_auth.principal_id(), skills that need a role): nobody opens one
+-- in the name of another.
+create policy own_conversations on aos_agent.conversation as restrictive for insert with check (principal_id is null
+    or principal_id = aos_auth.principal_id() or aos_auth._visible_tenant() = '00000000-0000-0000-0000-000000000000');
+
 grant select on aos_agent.agent, aos_agent.agent_skill, aos_agent.effective_skill, aos_agent.conversation
     to pgagentos_user, pgagentos_developer, pgagentos_approver, pgagentos_worker, pgagentos_auditor, pgagentos_operator;
 grant select on aos_agent.message, aos_agent.transcript, aos_agent.pending_approval

@@ -33,7 +33,7 @@ declare
     v_version_id uuid;
     v_bytes bigint;
 begin
-    select c.tenant_id, a.runner, a.name, a.is_active and t.is_active as is_active, v.persona_version_id, p as persona,
+    select c.tenant_id, c.principal_id, a.runner, a.name, a.is_active and t.is_active as is_active, v.persona_version_id, p as persona,
            m.is_active as model_is_active, m.model_name, m.provider, d.api_key_env is null and d.secret_name is null as needs_no_key
       into v_agent
       from aos_agent.conversation as c
@@ -58,6 +58,8 @@ begin
     elsif not v_agent.model_is_active then
         raise exception using errcode = 'OS003', message = format('model %L is not active', v_agent.model_name),
             hint = 'Give the persona another model, or set is_active in aos_meta.llm_model_registry.';
+    elsif _start_turn.content is not null and v_agent.principal_id is not null then
+        perform aos_agent._refuse_other_speaker(_start_turn.conversation_id, v_agent.principal_id);
     end if;
     -- A statement of its own: it sees what was committed while this one waited for the lock.
     select r.run_id, r.turn_no, r.status, coalesce(r.event_no, 0) + 1 as next_event_no, r.event_hash,
