@@ -123,7 +123,9 @@ def _sql_query(session: Session, agent_name: str, query: str) -> str:
 
 def _embed(session: Session, content: str, input_type: str) -> str:
     from .embedding import embed
+    from .store.identities import require
 
+    require(session.database, "developer")  # it costs money
     return embed(session.database, session.carrier, content, input_type)
 
 

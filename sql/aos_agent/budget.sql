@@ -363,6 +363,9 @@ select pg_catalog.pg_extension_config_dump('aos_agent.usage', '');
 
 grant select on aos_agent.budget, aos_agent.budget_left, aos_agent.usage
     to pgagentos_user, pgagentos_developer, pgagentos_approver, pgagentos_worker, pgagentos_auditor, pgagentos_operator;
-grant insert, delete, update (max_tokens, max_cost) on aos_agent.budget to pgagentos_developer, pgagentos_operator;
+-- Not created_at: rows of another date are taken for a dump's, and nothing is counted for them.
+grant insert (tenant_id, agent_id, conversation_id, period, max_tokens, max_cost, set_by_operator), delete, update (max_tokens, max_cost)
+    on aos_agent.budget to pgagentos_developer;
+grant insert, delete, update (max_tokens, max_cost) on aos_agent.budget to pgagentos_operator;
 grant execute on function aos_agent.set_budget(text, bigint, numeric, text, uuid, text) to pgagentos_developer, pgagentos_operator;
 grant execute on function aos_agent.compact_usage() to pgagentos_operator;

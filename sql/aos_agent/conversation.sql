@@ -39,7 +39,7 @@ begin
         raise exception using errcode = 'insufficient_privilege',
             message = format('conversation %s is somebody else''s', _refuse_other_speaker.conversation_id),
             detail = 'Its tools act for the principal who opened it, so only he speaks in it, and operators.',
-            hint = 'Open one of your own: SELECT aos_agent.open_conversation(agent_name).';
+            hint = 'Open one of your own; aos_agent.open_conversation and aos_agent.ask do.';
     end if;
 end
 $$;

@@ -77,14 +77,17 @@ create function aos_auth._require(access text) returns void
     language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if not aos_auth.has_access(_require.access) then
+    if aos_auth._identity_source() = 'nobody' then
+        raise exception using errcode = 'insufficient_privilege', message = 'it is not known who acts',
+            hint = 'SELECT aos_auth.begin(ticket) in this transaction, or make the login a principal''s (aos_auth.principal.db_role).';
+    elsif not aos_auth.has_access(_require.access) then
         raise exception using errcode = 'insufficient_privilege',
             message = format('the principal of this ticket has not the role %s', _require.access),
             hint = 'INSERT INTO aos_auth.role_grant (principal_id, tenant_id, role_name) ... gives it.';
     end if;
 end
 $$;
-comment on function aos_auth._require(text) is 'Raises an error unless has_access.';
+comment on function aos_auth._require(text) is 'Raises an error unless somebody acts, and has this access.';
 
 create function aos_auth.register_agent_role(db_role name, tenant_id uuid) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp

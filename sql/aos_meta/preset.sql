@@ -47,7 +47,9 @@ create trigger replace_preset before insert on aos_meta.llm_model_registry for e
 create trigger own_preset before update on aos_auth.role for each row execute function aos_meta._own_preset();
 create trigger replace_preset before insert on aos_auth.role for each row execute function aos_meta._replace_preset('role_name');
 create trigger own_preset before update on aos_skills.skill for each row execute function aos_meta._own_preset();
-create trigger replace_preset before insert on aos_skills.skill for each row execute function aos_meta._replace_preset('tenant_id', 'name');
+-- Presets are every tenant's; a tenant's developer, who adds a skill of its own, may not write what the trigger does.
+create trigger replace_preset before insert on aos_skills.skill for each row when (new.tenant_id is null)
+    execute function aos_meta._replace_preset('tenant_id', 'name');
 -- Not of skill_id: a preset that follows a skill of the operator's to its new identity stays a preset.
 create trigger own_preset before update of role_name, approval, limits on aos_skills.role_skill for each row execute function aos_meta._own_preset();
 create trigger replace_preset before insert on aos_skills.role_skill for each row execute function aos_meta._replace_preset('role_name', 'skill_id');

@@ -356,8 +356,8 @@ create function aos_meta._begin_secret_input() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform aos_auth._require('secret_manager');
     perform aos_meta._secret_tenant(null);
+    perform aos_auth._require('secret_manager');
     perform aos_meta._open_secret_input(statement_timestamp()::text);
     return null;
 end

@@ -306,3 +306,17 @@ def test_memberships_and_agent_roles_reach_another_server(
                 "select db_role from aos_agent.agent where agent_id = %s", tenants[0].agent.agent_id
             )
             assert its == agents
+
+
+def test_a_developer_adds_skills_of_his_tenant_alone(
+    doors: Doors, tenants: tuple[Tenant, Tenant]
+) -> None:
+    own, other = tenants
+    developer = doors.login("developer", principal_of=own)
+    skill = {"name": name("skill"), "description": "Tells.", "implementation": "external"}
+    assert developer.insert(
+        "aos_skills.skill", "tenant_id", tenant_id=own.tenant_id, **skill
+    ) == own.tenant_id  # fmt: skip
+    for tenant_id in (other.tenant_id, None):
+        with developer.refused("42501", ""):
+            developer.insert("aos_skills.skill", tenant_id=tenant_id, **skill)

@@ -33,7 +33,6 @@ from house import House
 NO_ROLE_NEEDED = {
     "aos_core.check_installation": "names parts of the installation, no tenant's rows",
     "aos_meta.call_cost": "arithmetic",
-    "aos_meta.embed": "a vector of the caller's own text",
     "aos_meta.has_api_key": "whether the caller's tenant can reach a provider",
     "aos_meta.setting": "settings are everybody's to read",
     "aos_persona.compose_prompt": "text from text",
@@ -124,3 +123,24 @@ def test_secrets_are_not_taken_in_either(matrix: Matrix, owner: Attacker) -> Non
     statement = "insert into aos_meta.secret_input (name, value) values ('mine', 'value')"
     outcome = matrix.attempt(owner, statement)
     assert "has not the role secret_manager" in outcome.told
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select aos_meta.embed('hello')",  # it would cost the operator's money
+        "select * from aos_auth.access_report()",
+        "select aos_skills.register_function('pg_catalog.now()'::regprocedure, description => 'x')",
+        "select aos_agent.set_budget('day', 5)",
+        "select aos_skills.allow_host('example.com')",
+    ],
+)
+def test_a_login_without_a_ticket_has_its_accesses_in_vain(
+    matrix: Matrix, database: Database, ticket_key: str, statement: str
+) -> None:
+    role = Doors(database, matrix.house, ticket_key).role(*[a for a in ACCESSES if a != "operator"])
+    with (
+        database.connect(user=role) as connection,
+        House(connection).refused("42501", "it is not known who acts"),
+    ):
+        connection.execute(statement)

@@ -114,6 +114,11 @@ def test_a_developer_makes_it_stricter_for_his_own_agents(scene: Scene, database
             " values ('{foreign}', 'day', 5)",
             "42501",
         ),
+        (  # as a dump's row it would count nothing, nor would any later one of the operator's
+            "insert into aos_agent.budget (tenant_id, period, max_tokens, created_at)"
+            " values ('{own}', 'month', 1000000000, '2000-01-01')",
+            "42501",
+        ),
         ("update aos_agent.budget set set_by_operator = true", "42501"),
         ("update aos_agent.budget set tenant_id = '{foreign}'", "42501"),
         ("select aos_agent.set_budget('day', 5, tenant_name => '{foreign_name}')", "OS002"),
