@@ -13,7 +13,7 @@ begin
          where c.relkind in ('r', 'p', 'v', 'm', 'f')
            and n.nspname not like 'pg\_%' and n.nspname <> 'information_schema' and n.nspname not like 'aos\_%'
            and not exists (select from pg_depend as d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
-           and has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select');
+           and has_schema_privilege(n.oid, 'usage') and has_any_column_privilege(c.oid, 'select');
         return coalesce(v_result, '[]');
     end if;
     -- A bare name is looked for in all schemas that the caller may use, public first.
@@ -23,7 +23,7 @@ begin
      where c.relkind in ('r', 'p', 'v', 'm', 'f') and n.nspname not like 'pg\_%' and n.nspname not like 'aos\_%'
        and n.nspname <> 'information_schema'
        and describe_schema.table_name in (c.relname, n.nspname || '.' || c.relname, format('%I.%I', n.nspname, c.relname))
-       and has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select')
+       and has_schema_privilege(n.oid, 'usage') and has_any_column_privilege(c.oid, 'select')
      order by n.nspname <> 'public', n.nspname
      limit 1;
     if v_table is null then
@@ -36,11 +36,20 @@ begin
         'columns', (select json_agg(json_strip_nulls(json_build_object(
                         'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod), 'not_null', a.attnotnull,
                         'comment', col_description(a.attrelid, a.attnum))) order by a.attnum)
-                      from pg_attribute as a where a.attrelid = v_table and a.attnum > 0 and not a.attisdropped),
+                      from pg_attribute as a
+                     where a.attrelid = v_table and a.attnum > 0 and not a.attisdropped and has_column_privilege(v_table, a.attnum, 'select')),
         'constraints', (select coalesce(json_agg(pg_get_constraintdef(k.oid) order by k.conname), '[]')
-                          from pg_constraint as k where k.conrelid = v_table and k.contype <> 'n'),  -- not null: a column says it itself
+                          from pg_constraint as k where k.conrelid = v_table and k.contype <> 'n'  -- not null: a column says it itself
+                           and (has_table_privilege(v_table, 'select')
+                                or not exists (select from unnest(k.conkey) as c (attnum)
+                                                where has_column_privilege(v_table, c.attnum, 'select') is not true))),
         'indexes', (select coalesce(json_agg(pg_get_indexdef(i.indexrelid) order by i.indexrelid::regclass::text), '[]')
-                      from pg_index as i where i.indrelid = v_table))
+                      from pg_index as i
+                     where i.indrelid = v_table
+                       and (has_table_privilege(v_table, 'select')
+                            or i.indexprs is null and i.indpred is null
+                               and not exists (select from unnest(i.indkey::smallint[]) as c (attnum)
+                                                where has_column_privilege(v_table, c.attnum, 'select') is not true))))
       into v_result;
     return v_result;
 end

@@ -104,6 +104,36 @@ def test_it_shows_only_what_the_caller_may_read(house: House, database: Database
         house.rows("drop owned by reader; drop role reader")
 
 
+def test_of_a_table_it_shows_the_columns_that_the_caller_may_read(
+    house: House, database: Database
+) -> None:
+    house.rows(
+        "drop role if exists reader; create role reader login password 'reader';"
+        "grant usage on schema aos_skills to reader;"
+        "grant execute on function aos_skills.describe_schema(text) to reader;"
+        "create table letter (letter_id int primary key, sender text unique, secret text unique,"
+        " constraint short check (length(secret) < 5), constraint named check (sender <> ''),"
+        " constraint one exclude (lower(secret) with =));"
+        "create index on letter (letter_id) where secret = 'x';"
+        "grant select (letter_id, sender) on letter to reader"
+    )
+    try:
+        with database.connect(user="reader", password="reader") as connection:
+            reader = House(connection)
+            assert {"table": "public.letter", "comment": None} in reader.call(
+                "aos_skills.describe_schema"
+            )
+            shown = reader.call("aos_skills.describe_schema", "letter")
+        assert [column["name"] for column in shown["columns"]] == ["letter_id", "sender"]
+        assert len(shown["constraints"]) == 3
+        assert len(shown["indexes"]) == 2
+        assert "secret" not in str(shown)
+        whole = house.call("aos_skills.describe_schema", "letter")
+        assert (len(whole["constraints"]), len(whole["indexes"])) == (6, 5)
+    finally:
+        house.rows("drop table letter; drop owned by reader; drop role reader")
+
+
 def test_it_is_a_skill_that_every_agent_has(house: House) -> None:
     house.rows(
         "grant usage on schema shop to pgagentos_agent;"
