@@ -53,6 +53,21 @@ create function aos_sandbox.width_bucket(numeric, numeric, numeric, integer) ret
     return pg_catalog.width_bucket($1::aos_sandbox.short_numeric, $2::aos_sandbox.short_numeric, $3::aos_sandbox.short_numeric, $4);
 comment on function aos_sandbox.width_bucket(numeric, numeric, numeric, integer) is 'As pg_catalog.width_bucket, for values of a bounded size.';
 
+-- What goes into a variance or deviation: each value is multiplied with itself.
+create function aos_sandbox._bounded(numeric) returns numeric language sql immutable parallel safe
+    return $1::aos_sandbox.bounded_numeric;
+comment on function aos_sandbox._bounded(numeric) is 'A number, refused when it is too long to be squared.';
+create function aos_sandbox._bounded(smallint) returns smallint language sql immutable parallel safe return $1;
+comment on function aos_sandbox._bounded(smallint) is 'A number as it is.';
+create function aos_sandbox._bounded(integer) returns integer language sql immutable parallel safe return $1;
+comment on function aos_sandbox._bounded(integer) is 'A number as it is.';
+create function aos_sandbox._bounded(bigint) returns bigint language sql immutable parallel safe return $1;
+comment on function aos_sandbox._bounded(bigint) is 'A number as it is.';
+create function aos_sandbox._bounded(real) returns real language sql immutable parallel safe return $1;
+comment on function aos_sandbox._bounded(real) is 'A number as it is.';
+create function aos_sandbox._bounded(double precision) returns double precision language sql immutable parallel safe return $1;
+comment on function aos_sandbox._bounded(double precision) is 'A number as it is.';
+
 -- Series of at most a million steps.
 create function aos_sandbox._steps(steps numeric) returns boolean language plpgsql immutable strict parallel safe
 as $$

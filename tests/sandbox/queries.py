@@ -520,4 +520,9 @@ QUERIES: list[tuple[str, list[dict[str, Any]] | None]] = [
         "select o.status, array_agg(o.id order by o.amount desc) filter (where o.qty > 4) as ids from orders o group by o.status limit 1",
         None,
     ),
+    (
+        "select stddev(num), stddev(distinct small), var_pop(f order by id), variance(id), stddev_samp(r),"
+        " stddev_pop(num) filter (where ok), variance(coalesce(num, 0)) from misc",
+        None,
+    ),
 ]

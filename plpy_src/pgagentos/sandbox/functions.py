@@ -210,7 +210,7 @@ WITH_PATTERN = frozenset(
     | {"~", "~*", "!~", "!~*"}
 )
 
-#: aggregates that multiply each value with itself
+#: aggregates that multiply each value with itself: their argument goes through aos_sandbox._bounded
 SQUARES = frozenset({"stddev", "stddev_pop", "stddev_samp", "variance", "var_pop", "var_samp"})
 
 #: functions of the extension vector
@@ -247,7 +247,7 @@ STAND_INS = frozenset(
     " regexp_split_to_table string_to_table mod div sqrt ln log log10 exp power pow width_bucket generate_series"
     " json_array_length json_array_elements json_array_elements_text json_each json_each_text json_object_keys"
     " jsonb_array_length jsonb_array_elements jsonb_array_elements_text jsonb_each jsonb_each_text"
-    " jsonb_object_keys array_position array_to_string".split()
+    " jsonb_object_keys array_position array_to_string _bounded".split()
 )
 #: what shows that a query needs the extension vector
 OF_VECTOR = VECTOR_FUNCTIONS | VECTOR_OPERATORS

@@ -158,8 +158,6 @@ class Judge:
             if function is None or not function.is_allowed:
                 raise function_not_available(function.name if function else "")
             self._check_pattern(function, node)
-            if function.name in functions.SQUARES and "1700" in node.fields.get("aggargtypes", ()):
-                self._check_squares(node)
         for oid in self._in_range:
             function = explained_functions.get(oid)
             if function is None or function.name != functions.IN_RANGE:
@@ -186,14 +184,6 @@ class Judge:
             node.fields["args"][1:]
         ):
             raise QueryRefused("A regular expression must be a constant.")
-
-    @staticmethod
-    def _check_squares(node: Node) -> None:
-        """The square of a long numeric takes half a second: a cancel is looked at between rows, not in a sort."""
-        if "aggdistinct" in node.fields or "aggorder" in node.fields:
-            raise QueryRefused(
-                "A deviation or variance of DISTINCT or ordered numeric values is not available."
-            )
 
     def _visit(self, value: Any) -> None:
         if isinstance(value, list):

@@ -64,6 +64,9 @@ class Writer:
             return type_name[0]
         if place in self._parts.functions:
             self._write_function(place, out)
+            if token.text in functions.SQUARES and self._list.is_(place + 1, "("):
+                out.extend(self._squares(place + 1))
+                return self._list.partner[place + 1] + 1
             return place + 1
         if token.kind == WORD and token.text in self._syntax and self._list.is_(place + 1, "("):
             out.extend(self._syntax[token.text](place + 1))
@@ -137,6 +140,25 @@ class Writer:
                 out.append(",")
             out += ["(", *self._words(start, end), ")"]
         return [*out, ")"]
+
+    def _squares(self, opening: int) -> list[str]:
+        """The argument of a variance or deviation: it is squared, so it must not be long."""
+        start, end = opening + 1, self._list.partner[opening]
+        if self._list.is_(start, "distinct", "all"):
+            start += 1
+        ordered = [p for p in self._list.top_level(opening) if self._list.is_(p, "order")]
+        stop = ordered[0] if ordered else end
+        before, after = self._words(opening + 1, start), self._words(stop, end)
+        return [
+            "(",
+            *before,
+            "aos_sandbox._bounded",
+            "(",
+            *self._words(start, stop),
+            ")",
+            *after,
+            ")",
+        ]
 
     def _position(self, opening: int) -> list[str]:
         parts = self._arguments_of(opening, "in")
