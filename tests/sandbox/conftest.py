@@ -16,7 +16,7 @@ from cluster import Cluster, Database
 from house import House
 
 _numbers = itertools.count(1)
-_ROWS = re.compile(r"<(rows-[0-9a-f]{16})>\n(.*)\n</\1>\Z", re.DOTALL)
+_ROWS = re.compile(r"<(data-[0-9a-f]{16})>\n(.*)\n</\1>\Z", re.DOTALL)
 
 _SHOP = """
 create schema shop;

@@ -261,4 +261,4 @@ def test_a_sandboxed_query_costs_little_more_than_a_plain_one(limits: Shop) -> N
     print(
         f"\nplain {plain:.2f} ms, in the sandbox {sandboxed:.2f} ms: {sandboxed / plain:.1f} times"
     )
-    assert re.search("rows-", limits.ask(query))
+    assert re.search("data-", limits.ask(query))
