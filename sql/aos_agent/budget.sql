@@ -334,7 +334,7 @@ comment on function aos_agent.compact_usage() is
 create function aos_agent._over_budget(run_id uuid) returns jsonb
     language plpython3u volatile set search_path = pg_catalog, pg_temp
 as $$
-if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
+if 'pgagentos' not in GD: __import__('ctypes').PyDLL(None).IsInParallelMode() & 1 or plpy.execute('select aos_core._load()')
 return GD['pgagentos'](plpy, 'agent.over_budget', run_id)
 $$;
 comment on function aos_agent._over_budget(uuid) is 'The error of a turn that has a budget with nothing left; null when it may go on.';

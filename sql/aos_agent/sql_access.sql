@@ -184,7 +184,7 @@ comment on function aos_agent.forbid_sql_function(regprocedure) is 'Takes back w
 create function aos_agent.sql_query(agent_name text, query text) returns text
     language plpython3u volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
+if 'pgagentos' not in GD: __import__('ctypes').PyDLL(None).IsInParallelMode() & 1 or plpy.execute('select aos_core._load()')
 return GD['pgagentos'](plpy, 'agent.sql_query', agent_name, query)
 $$;
 comment on function aos_agent.sql_query(text, text) is

@@ -129,7 +129,7 @@ comment on function aos_agent.start_turn(uuid) is
 create function aos_agent.run_turn(turn_id uuid, nowait boolean default false) returns jsonb
     language plpython3u volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
+if 'pgagentos' not in GD: __import__('ctypes').PyDLL(None).IsInParallelMode() & 1 or plpy.execute('select aos_core._load()')
 return GD['pgagentos'](plpy, 'agent.run_turn', turn_id, nowait)
 $$;
 comment on function aos_agent.run_turn(uuid, boolean) is
@@ -138,7 +138,7 @@ comment on function aos_agent.run_turn(uuid, boolean) is
 create function aos_agent.ask(agent_name text, content text, conversation_id uuid default null) returns text
     language plpython3u volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
+if 'pgagentos' not in GD: __import__('ctypes').PyDLL(None).IsInParallelMode() & 1 or plpy.execute('select aos_core._load()')
 return GD['pgagentos'](plpy, 'agent.ask', agent_name, content, conversation_id)
 $$;
 comment on function aos_agent.ask(text, text, uuid) is

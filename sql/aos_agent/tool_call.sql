@@ -52,7 +52,7 @@ comment on function aos_agent._assistant_message(text, json) is 'A model''s repl
 create function aos_agent._run_skill(run_id uuid, tool_name text, arguments json, out status text, out content text)
     language plpython3u volatile set search_path = pg_catalog, pg_temp
 as $$
-if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
+if 'pgagentos' not in GD: __import__('ctypes').PyDLL(None).IsInParallelMode() & 1 or plpy.execute('select aos_core._load()')
 return GD['pgagentos'](plpy, 'agent.run_skill', run_id, tool_name, arguments)
 $$;
 comment on function aos_agent._run_skill(uuid, text, json) is

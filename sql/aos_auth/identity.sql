@@ -1,6 +1,9 @@
 -- Who acts is known to the kernel, in the backend's memory (plpy_src/pgagentos/identity.py). These functions ask it.
 -- They set no search path: they name nothing that is looked up (what is in SQL was bound when it was made, what is in
--- Python has no bare type and no operator, see store/identities.py), and row security calls them in every statement.
+-- Python has no bare type and no operator, see store/identities.py), and row security calls them in every statement. Parallel unsafe, all of them: PL/Python opens
+-- a subtransaction for what it asks, and where that is refused, as in a parallel query, the server's PL/Python leaves its
+-- interpreter broken: the next call is a segmentation fault. So they also look whether they are in one all the same
+-- (IsInParallelMode), as below a function of somebody's that is marked PARALLEL SAFE.
 
 create function aos_auth._session_identity() returns table (tenant_id uuid, principal_id uuid, is_operator boolean)
     language sql stable
@@ -19,40 +22,40 @@ return exists (select from aos_auth.tenant as t where t.tenant_id = _is_active.t
 comment on function aos_auth._is_active(uuid) is 'Whether a tenant is there, visible and active.';
 
 create function aos_auth._visible_tenant() returns uuid
-    language plpython3u stable security definer parallel restricted
+    language plpython3u stable security definer
 as $$
-if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
+if 'pgagentos' not in GD: __import__('ctypes').PyDLL(None).IsInParallelMode() & 1 or plpy.execute('select aos_core._load()')
 return GD['pgagentos'](plpy, 'auth.visible_tenant')
 $$;
 comment on function aos_auth._visible_tenant() is
     'The tenant whose rows may be seen, for the policies of pgAgentOS; the nil UUID stands for all tenants (an operator outside a turn), null for none.';
 
 create function aos_auth.tenant_id() returns uuid
-    language plpython3u stable security definer parallel restricted
+    language plpython3u stable security definer
 as $$
-if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
+if 'pgagentos' not in GD: __import__('ctypes').PyDLL(None).IsInParallelMode() & 1 or plpy.execute('select aos_core._load()')
 return GD['pgagentos'](plpy, 'auth.tenant_id')
 $$;
 comment on function aos_auth.tenant_id() is
     'The tenant that acts: of the turn that is run, of the ticket, or of the login''s principal; null when there is none. For the policies of your own tables: USING (tenant_id = (SELECT aos_auth.tenant_id())).';
 
 create function aos_auth.principal_id() returns uuid
-    language plpython3u stable security definer parallel restricted
+    language plpython3u stable security definer
 as $$
-if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
+if 'pgagentos' not in GD: __import__('ctypes').PyDLL(None).IsInParallelMode() & 1 or plpy.execute('select aos_core._load()')
 return GD['pgagentos'](plpy, 'auth.principal_id')
 $$;
 comment on function aos_auth.principal_id() is 'The principal that acts; null when it is not known.';
 
 create function aos_auth.actor() returns text
-    language sql stable parallel restricted
+    language sql stable
 return coalesce(session_user || '/' || aos_auth.principal_id()::text, session_user);
 comment on function aos_auth.actor() is 'Who acts, for the record: the login, and behind a slash the principal when it is known.';
 
 create function aos_auth._identity_source() returns text
-    language plpython3u stable parallel restricted set search_path = pg_catalog, pg_temp
+    language plpython3u stable set search_path = pg_catalog, pg_temp
 as $$
-if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
+if 'pgagentos' not in GD: __import__('ctypes').PyDLL(None).IsInParallelMode() & 1 or plpy.execute('select aos_core._load()')
 return GD['pgagentos'](plpy, 'auth.identity_source')
 $$;
 comment on function aos_auth._identity_source() is 'How it is known who acts: turn, ticket, operator, db_role or nobody.';
@@ -79,7 +82,7 @@ as $$
 begin
     if aos_auth._identity_source() = 'nobody' then
         raise exception using errcode = 'insufficient_privilege', message = 'it is not known who acts',
-            hint = 'SELECT aos_auth.begin(ticket) in this transaction, or make the login a principal''s (aos_auth.principal.db_role).';
+            hint = 'Begin a ticket in this transaction, or make the login a principal''s (aos_auth.principal.db_role).';
     elsif not aos_auth.has_access(_require.access) then
         raise exception using errcode = 'insufficient_privilege',
             message = format('the principal of this ticket has not the role %s', _require.access),

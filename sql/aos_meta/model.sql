@@ -22,7 +22,7 @@ comment on function aos_meta.call_cost(aos_meta.llm_model_registry, integer, int
 create function aos_meta._has_api_key(provider text, tenant_id uuid) returns boolean
     language plpython3u volatile set search_path = pg_catalog, pg_temp
 as $$
-if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
+if 'pgagentos' not in GD: __import__('ctypes').PyDLL(None).IsInParallelMode() & 1 or plpy.execute('select aos_core._load()')
 return GD['pgagentos'](plpy, 'meta.has_api_key', provider, tenant_id)
 $$;
 comment on function aos_meta._has_api_key(text, uuid) is 'has_api_key for any tenant; null: for the operator.';
@@ -44,7 +44,7 @@ begin
 create function aos_meta.embed(content text, input_type text default 'query') returns %I.vector
     language plpython3u volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
+if 'pgagentos' not in GD: __import__('ctypes').PyDLL(None).IsInParallelMode() & 1 or plpy.execute('select aos_core._load()')
 return GD['pgagentos'](plpy, 'meta.embed', content, input_type)
 $$;
 $create$, n.nspname) from pg_extension as e join pg_namespace as n on n.oid = e.extnamespace where e.extname = 'vector');

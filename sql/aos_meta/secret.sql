@@ -78,7 +78,7 @@ comment on function aos_meta._decrypt(bytea, text) is 'Reverses _encrypt.';
 create function aos_meta._master_key(key_id text default null) returns text[]
     language plpython3u volatile set search_path = pg_catalog, pg_temp
 as $$
-if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
+if 'pgagentos' not in GD: __import__('ctypes').PyDLL(None).IsInParallelMode() & 1 or plpy.execute('select aos_core._load()')
 return GD['pgagentos'](plpy, 'meta.master_key', key_id)
 $$;
 comment on function aos_meta._master_key(text) is
@@ -339,7 +339,7 @@ comment on view aos_meta.secret_input is
 create function aos_meta._open_secret_input(statement text) returns void
     language plpython3u volatile set search_path = pg_catalog, pg_temp
 as $$
-if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
+if 'pgagentos' not in GD: __import__('ctypes').PyDLL(None).IsInParallelMode() & 1 or plpy.execute('select aos_core._load()')
 return GD['pgagentos'](plpy, 'meta.open_secret_input', statement)
 $$;
 comment on function aos_meta._open_secret_input(text) is 'Begins to keep the rows of a statement, if there is a master key; what an earlier statement, which failed, has left is forgotten.';
@@ -347,7 +347,7 @@ comment on function aos_meta._open_secret_input(text) is 'Begins to keep the row
 create function aos_meta._take_secret_input() returns aos_meta.secret_input[]
     language plpython3u volatile set search_path = pg_catalog, pg_temp
 as $$
-if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
+if 'pgagentos' not in GD: __import__('ctypes').PyDLL(None).IsInParallelMode() & 1 or plpy.execute('select aos_core._load()')
 return GD['pgagentos'](plpy, 'meta.take_secret_input')
 $$;
 comment on function aos_meta._take_secret_input() is 'The rows that were kept, which are forgotten by that.';
@@ -367,7 +367,7 @@ comment on function aos_meta._begin_secret_input() is 'Trigger: raises before th
 create function aos_meta._keep_secret_input() returns trigger
     language plpython3u volatile set search_path = pg_catalog, pg_temp
 as $$
-if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
+if 'pgagentos' not in GD: __import__('ctypes').PyDLL(None).IsInParallelMode() & 1 or plpy.execute('select aos_core._load()')
 return GD['pgagentos'](plpy, 'meta.keep_secret_input', TD)
 $$;
 comment on function aos_meta._keep_secret_input() is 'Trigger: keeps a row in memory. It runs no statement: whatever the server logged here would quote the row.';

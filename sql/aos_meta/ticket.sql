@@ -124,7 +124,7 @@ comment on function aos_auth._rotate_ticket_keys() is 'Seals the ticket keys wit
 create function aos_auth.begin(ticket text) returns uuid
     language plpython3u volatile security definer set search_path = pg_catalog, pg_temp set client_min_messages = warning
 as $$
-if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
+if 'pgagentos' not in GD: __import__('ctypes').PyDLL(None).IsInParallelMode() & 1 or plpy.execute('select aos_core._load()')
 return GD['pgagentos'](plpy, 'auth.begin', ticket)
 $$;
 comment on function aos_auth.begin(text) is
@@ -133,7 +133,7 @@ comment on function aos_auth.begin(text) is
 create function aos_auth._sign_ticket(tenant_id uuid, principal_id uuid, seconds integer) returns text
     language plpython3u volatile set search_path = pg_catalog, pg_temp
 as $$
-if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
+if 'pgagentos' not in GD: __import__('ctypes').PyDLL(None).IsInParallelMode() & 1 or plpy.execute('select aos_core._load()')
 return GD['pgagentos'](plpy, 'auth.sign_ticket', tenant_id, principal_id, seconds)
 $$;
 comment on function aos_auth._sign_ticket(uuid, uuid, integer) is 'Signs a ticket with the newest key.';

@@ -198,7 +198,7 @@ comment on function aos_skills._invocation(text, oid, text[]) is
 create function aos_skills._argument_error(parameters jsonb, arguments json) returns text
     language plpython3u volatile set search_path = pg_catalog, pg_temp
 as $$
-if 'pgagentos' not in GD: plpy.execute('select aos_core._load()')
+if 'pgagentos' not in GD: __import__('ctypes').PyDLL(None).IsInParallelMode() & 1 or plpy.execute('select aos_core._load()')
 return GD['pgagentos'](plpy, 'skills.argument_error', parameters, arguments)
 $$;
 comment on function aos_skills._argument_error(jsonb, json) is

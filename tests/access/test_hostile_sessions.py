@@ -6,9 +6,11 @@ search path of the session. So these tests put a trap under every name that may 
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
 from access.conftest import Doors, Tenant
+from cluster import server_major
 from house import House, name
 
 TYPES = ("uuid", "text", "bool", "boolean", "name", "oid", "int8", "bigint", "int4", "timestamptz")
@@ -94,3 +96,56 @@ def test_no_type_and_no_operator_of_a_session_runs_as_the_kernel(
                 session.rows(statement)
         assert session.rows("select aos_auth.tenant_id()") == [(tenants[0].tenant_id,)]
     assert not trapped(session)
+
+
+# --- parallel queries -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def parallel(doors: Doors, tenants: tuple[Tenant, Tenant]) -> House:
+    """A principal whose session plans every query as a parallel one, if it is allowed at all."""
+    session = doors.login("user", principal_of=tenants[0])
+    name_of_setting = "debug_parallel_query" if server_major() >= 16 else "force_parallel_mode"
+    session.rows(f"set {name_of_setting} = on")
+    return session
+
+
+@pytest.mark.parametrize("kind", ["safe", "restricted"])
+@pytest.mark.parametrize("is_loaded", [False, True])
+def test_a_function_that_claims_to_be_parallel_safe_crashes_nothing(
+    parallel: House, kind: str, is_loaded: bool
+) -> None:
+    """PL/Python cannot open a subtransaction there, and does not get over it."""
+    parallel.rows(
+        f"create function pg_temp.asks() returns uuid language plpgsql stable parallel {kind}"
+        " as 'begin return aos_auth.tenant_id(); end'"
+    )
+    if is_loaded:
+        assert parallel.one("select aos_auth.tenant_id()") is not None
+    for _ in range(3):
+        with pytest.raises(psycopg.Error) as caught:
+            parallel.rows("select pg_temp.asks()")
+        assert caught.value.sqlstate in ("OS001", "38000")  # not 08006: the server is still there
+    assert parallel.one("select aos_auth.tenant_id()") is not None
+
+
+def test_row_security_of_a_large_table_asks_who_acts(
+    doors: Doors, parallel: House, tenants: tuple[Tenant, Tenant]
+) -> None:
+    """The policy of docs/access.md, on a table that is worth a parallel query."""
+    table = name("large")
+    doors.house.rows(
+        f"create table public.{table} as select %s::uuid as tenant_id, n"
+        " from generate_series(1, 10) as n",
+        tenants[0].tenant_id,
+    )
+    doors.house.rows(f"alter table public.{table} enable row level security")
+    doors.house.rows(
+        f"create policy tenant on public.{table} using (tenant_id = (select aos_auth.tenant_id()))"
+    )
+    doors.house.rows(f"grant select on public.{table} to public")
+    for setting in ("parallel_setup_cost", "parallel_tuple_cost", "min_parallel_table_scan_size"):
+        parallel.rows(f"set {setting} = 0")
+    assert parallel.one(f"select count(*) from public.{table}") == 10
+    assert parallel.one(f"select count(*) from public.{table} where n % 2 = 1") == 5
+    doors.house.rows(f"drop table public.{table}")

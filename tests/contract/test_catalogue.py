@@ -42,7 +42,8 @@ READ_WHO_ACTS = IDENTITY | {"aos_auth._identity_source()"}
 
 #: the two lines of a PL/Python function; the name of the entry point is in the second
 WRAPPER = re.compile(
-    r"\nif 'pgagentos' not in GD: plpy\.execute\('select aos_core\._load\(\)'\)\n"
+    r"\nif 'pgagentos' not in GD: __import__\('ctypes'\)\.PyDLL\(None\)\.IsInParallelMode\(\) & 1"
+    r" or plpy\.execute\('select aos_core\._load\(\)'\)\n"
     r"return GD\['pgagentos'\]\(plpy, '(?P<entry>[a-z_.]+)'(?P<arguments>(?:, (?:[a-z_]+|TD))*)\)\n"
 )
 

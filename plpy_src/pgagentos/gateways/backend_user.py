@@ -12,7 +12,7 @@ import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..errors import InstallationError
+from ..errors import InstallationError, InvalidInput
 
 #: src/include/miscadmin.h
 _LOCAL_USERID_CHANGE = 0x0001
@@ -31,6 +31,7 @@ class BackendUser:
             self._login = server.GetSessionUserId
             self._open_settings = server.NewGUCNestLevel
             self._close_settings = server.AtEOXact_GUC
+            self._is_parallel = server.IsInParallelMode
         except AttributeError:  # a server built with hidden symbols
             raise InstallationError(
                 "this PostgreSQL server does not export SetUserIdAndSecContext",
@@ -44,6 +45,8 @@ class BackendUser:
         self._started.restype = ctypes.c_longlong
         self._login.argtypes = ()
         self._login.restype = ctypes.c_uint
+        self._is_parallel.argtypes = ()
+        self._is_parallel.restype = ctypes.c_bool
         self._open_settings.argtypes = ()
         self._open_settings.restype = ctypes.c_int
         self._close_settings.argtypes = (ctypes.c_bool, ctypes.c_int)
@@ -54,6 +57,23 @@ class BackendUser:
     def transaction_stamp(self) -> tuple[int, int]:
         """Start of the transaction in microseconds, and the login, which a superuser may change."""
         return self._started(), self._login()
+
+    def refuse_parallel_query(self) -> None:
+        """Make sure that a statement can run here at all.
+
+        PL/Python opens a subtransaction for each. In a parallel query the server refuses that in a
+        place where PL/Python does not expect it: its interpreter is left broken, and the next call
+        of any function in Python is a segmentation fault, which ends all sessions of the server.
+
+        Raises:
+            InvalidInput: a parallel query is running.
+        """
+        if self._is_parallel():
+            raise InvalidInput(
+                "pgAgentOS cannot be asked in a parallel query",
+                hint="A function that is marked PARALLEL SAFE or RESTRICTED asks it: it is PARALLEL"
+                " UNSAFE.",
+            )
 
     def role_id(self) -> int:
         """The role whose rights hold now."""

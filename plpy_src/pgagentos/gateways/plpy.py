@@ -97,11 +97,13 @@ class PlpyDatabase:
         #: prepared statements by role and text: a plan may hold what one role is allowed to do
         self._plans: dict[tuple[int, str], Any] = {}
         self._user = BackendUser()
+        self._user.refuse_parallel_query()
         self._log = ServerLog(plpy.log)
         self.interrupts = BackendInterrupts(plpy)
 
     def rows(self, sql: str, *params: Any) -> list[Row]:
         """See :meth:`pgagentos.database.Database.rows`."""
+        self._user.refuse_parallel_query()
         try:
             key = (self._user.role_id(), sql)
             plan = self._plans.get(key)
@@ -114,6 +116,7 @@ class PlpyDatabase:
 
     def savepoint(self) -> AbstractContextManager[Any]:
         """See :meth:`pgagentos.database.Database.savepoint`."""
+        self._user.refuse_parallel_query()
         subtransaction: AbstractContextManager[Any] = self._plpy.subtransaction()
         return subtransaction
 
