@@ -49,7 +49,7 @@ $$;
 comment on function aos_auth._require_operator() is 'Raises an error unless an operator acts.';
 
 create function aos_auth._group_role(access text) returns name
-    language plpgsql immutable set search_path = pg_catalog, pg_temp
+    language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
     if access is null or access not in ('operator', 'secret_manager', 'approver', 'developer', 'auditor', 'worker', 'user') then

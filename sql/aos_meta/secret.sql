@@ -122,7 +122,7 @@ $$;
 comment on function aos_meta._open_sealed(text, text, bytea) is 'Opens what _seal made, for the same purpose alone.';
 
 create function aos_meta._secret_purpose(tenant_id uuid, name text) returns text
-    language plpgsql immutable set search_path = pg_catalog, pg_temp
+    language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
     return format('secret %s %s', coalesce(_secret_purpose.tenant_id::text, 'operator'), _secret_purpose.name);

@@ -20,7 +20,7 @@ comment on column aos_auth.ticket_key.not_after is 'From then on its tickets are
 select pg_catalog.pg_extension_config_dump('aos_auth.ticket_key', '');
 
 create function aos_auth._ticket_purpose(key_id text) returns text
-    language plpgsql immutable set search_path = pg_catalog, pg_temp
+    language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
     return format('ticket key %s', _ticket_purpose.key_id);
@@ -93,7 +93,7 @@ create function aos_auth._newest_ticket_key() returns text
 as $$
 begin
     return (select k.key_id from aos_auth.ticket_key as k
-             where k.not_after is null or k.not_after > clock_timestamp() + interval '60 seconds'
+             where k.not_after is null or k.not_after > statement_timestamp() + interval '60 seconds'
              order by k.created_at desc, k.key_id desc limit 1);
 end
 $$;

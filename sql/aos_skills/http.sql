@@ -116,7 +116,7 @@ comment on function aos_skills._http_call(uuid, uuid) is
     'All that a call of an http skill for a tenant needs: the endpoint, the limits, the allow-list. Null when there is no such endpoint.';
 
 create function aos_skills._refuse_http_templates(parameters jsonb, url text, headers jsonb, body jsonb) returns void
-    language plpgsql immutable set search_path = pg_catalog, pg_temp
+    language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_wrong text;

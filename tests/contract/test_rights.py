@@ -83,7 +83,8 @@ def test_a_function_that_somebody_may_call_acts_as_the_kernel_or_has_a_reason_no
 ) -> None:
     others = names(
         connection,
-        f"select p.oid::regprocedure::text {FUNCTIONS} and {GRANTED} and p.proname not in ('_load', '_limit_temporary_files')"
+        f"select p.oid::regprocedure::text {FUNCTIONS} and {GRANTED}"
+        " and p.proname not in ('_load', '_limit_temporary_files')"
         f" and not {STAND_IN}"
         " and not (p.prosecdef and p.proowner = 'pgagentos_kernel'::regrole)",
     )
