@@ -132,3 +132,13 @@ def test_a_schema_that_breaks_the_check_itself_is_an_error_of_the_schema(house: 
     endless = {"definitions": {"a": {"$ref": "#/definitions/a"}}, "$ref": "#/definitions/a"}
     with house.refused("OS001", "the JSON Schema of the skill cannot be used"):
         error(house, endless, {})
+
+
+@pytest.mark.parametrize(
+    "value", ['{"a":' * 3000 + "1" + "}" * 3000, "[" * 5000 + "]" * 5000, "1" + "0" * 5000]
+)
+def test_arguments_that_python_cannot_read_do_not_fit(house: House, value: str) -> None:
+    found = house.one(
+        'select aos_skills._argument_error(\'{"type": "object"}\', %s::json)', f'{{"a": {value}}}'
+    )
+    assert found == "The arguments are nested too deeply, or have a number that is too long."

@@ -89,7 +89,10 @@ def argument_error(schema: str, arguments: str) -> str | None:
     """
     import fastjsonschema
 
-    value = json.loads(arguments)
+    try:
+        value = json.loads(arguments)
+    except (ValueError, RecursionError):  # what PostgreSQL reads and Python does not
+        return "The arguments are nested too deeply, or have a number that is too long."
     if not isinstance(value, dict):
         return "The arguments must be one JSON object."
     validate = _validator(schema)

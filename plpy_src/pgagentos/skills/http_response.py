@@ -5,10 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from ..cpu_limit import TookTooLong, cpu_limit
 from ..errors import Refused
 from ..net.message import HttpResponse
 from ..providers.wire import clean_text, dumps
 from .untrusted import wrap
+
+#: Seconds of the processor's time for the search of a body. Usual ones take milliseconds; a secret
+#: with backslashes and a body of nothing else would take years.
+_MOST_SECONDS = 5.0
 
 _MEDIA_TYPE = re.compile(r"([a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+)\s*(?:;.*)?", re.I)
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([A-Za-z0-9_.:-]{1,40})\"?", re.I)
@@ -37,11 +42,15 @@ def text_for_model(response: HttpResponse, secrets: Iterable[str], max_character
         a JSON object with status, content_type, body and truncated, marked as untrusted.
 
     Raises:
-        Refused: the body is no text.
+        Refused: the body is no text, or one that was made to keep this session busy.
     """
     media_type, body = _decoded(response)
     # Before it is cut: half of a secret at the end would not be found any more.
-    body = without_secrets(clean_text(body), secrets)
+    try:
+        with cpu_limit(_MOST_SECONDS):
+            body = without_secrets(clean_text(body), secrets)
+    except TookTooLong:
+        raise Refused("The answer cannot be shown: it takes too long to read.") from None
     value = {
         "status": response.status,
         "content_type": media_type,

@@ -132,3 +132,9 @@ def test_a_secret_that_the_cut_would_halve_is_gone_as_a_whole() -> None:
 def test_short_and_empty_secrets_do_no_harm() -> None:
     assert without_secrets("abc", [""]) == "abc"
     assert without_secrets("abc", ["b"]) == "a[secret]c"
+
+
+def test_a_body_that_was_made_to_take_years_is_refused() -> None:
+    """Of backslashes in a row JSON may have made any number, at each level of nesting."""
+    with pytest.raises(Refused, match="it takes too long to read"):
+        read(b"\\" * 5000 + b"x", "text/plain", 1000, "\\" * 8 + "y")
