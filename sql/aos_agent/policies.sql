@@ -26,6 +26,9 @@ create policy developer_deletes on aos_agent.agent as restrictive for delete usi
 -- in the name of another.
 create policy own_conversations on aos_agent.conversation as restrictive for insert with check (principal_id is null
     or principal_id = aos_auth.principal_id() or aos_auth._visible_tenant() = '00000000-0000-0000-0000-000000000000');
+-- Nor does anybody delete it.
+create policy own_conversations_deleted on aos_agent.conversation as restrictive for delete using (principal_id is null
+    or principal_id = aos_auth.principal_id() or aos_auth._visible_tenant() = '00000000-0000-0000-0000-000000000000');
 
 grant select on aos_agent.agent, aos_agent.agent_skill, aos_agent.effective_skill, aos_agent.conversation
     to pgagentos_user, pgagentos_developer, pgagentos_approver, pgagentos_worker, pgagentos_auditor, pgagentos_operator;

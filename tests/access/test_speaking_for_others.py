@@ -85,6 +85,17 @@ def test_nobody_opens_a_conversation_in_the_name_of_another(
         )
 
 
+def test_nobody_deletes_the_conversation_of_another(
+    boss: House, clerk: House, doors: Doors, tenants: tuple[Tenant, Tenant]
+) -> None:
+    conversation_id = boss.conversation(tenants[0].agent)
+    delete = "delete from aos_agent.conversation where conversation_id = %s returning title"
+    assert clerk.rows(delete, conversation_id) == []
+    assert len(boss.rows(delete, conversation_id)) == 1
+    own = clerk.conversation(tenants[0].agent)
+    assert len(doors.house.rows(delete, own)) == 1  # an operator may
+
+
 def test_nobody_speaks_in_the_conversation_of_another(
     boss: House, clerk: House, doors: Doors, tenants: tuple[Tenant, Tenant]
 ) -> None:
