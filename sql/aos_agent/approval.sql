@@ -116,7 +116,8 @@ begin
     for v_step in
         select s.step_no, s.call_id, s.tool_name, s.arguments, r.waiting_reason,
                case when exists (select from aos_core.approval as a where a.step_id = s.step_id and a.decision = 'approved'
-                                    and a.arguments_hash = aos_core._arguments_hash(s.arguments)) then s.skill_id end as approved_skill_id
+                                    and a.arguments_hash = aos_core._arguments_hash(s.arguments)
+                                    and a.skill_hash is not distinct from aos_core._skill_hash(s.skill_id)) then s.skill_id end as approved_skill_id
           from aos_core.step as s
           join aos_core.run as r on r.run_id = s.run_id and r.tenant_id = s.tenant_id
           join aos_skills.skill as k on k.skill_id = s.skill_id

@@ -7,12 +7,13 @@ begin
                        'arguments', s.arguments::text, 'is_open', s.finished_at is null,
                        'is_approved', case when s.status = 'approved' then exists (
                            select from aos_core.approval as p where p.step_id = s.step_id and p.decision = 'approved'
-                              and p.arguments_hash = aos_core._arguments_hash(s.arguments)) end) order by s.step_no)
+                              and p.arguments_hash = aos_core._arguments_hash(s.arguments)
+                              and p.skill_hash is not distinct from aos_core._skill_hash(s.skill_id)) end) order by s.step_no)
               from aos_core.step as s
              where s.run_id = _steps_of.run_id);
 end
 $$;
-comment on function aos_agent._steps_of(uuid) is 'The steps of a turn that was begun before; is_approved: a person said yes to exactly these arguments.';
+comment on function aos_agent._steps_of(uuid) is 'The steps of a turn that was begun before; is_approved: a person said yes to exactly this function with these arguments.';
 
 create view aos_agent.turn_context as
     select r.run_id, r.tenant_id, r.conversation_id, c.agent_id, c.principal_id, coalesce(a.db_role, 'pgagentos_agent') as tool_role,

@@ -3,6 +3,12 @@ create function aos_core._arguments_hash(arguments json) returns text
 return encode(sha256(convert_to(arguments::text, 'UTF8')), 'hex');
 comment on function aos_core._arguments_hash(json) is 'SHA-256 of the arguments of a call, byte for byte.';
 
+create function aos_core._skill_hash(skill_id uuid) returns text
+    language sql stable set search_path = pg_catalog, pg_temp
+return (select encode(sha256(convert_to(concat_ws(' ', k.implementation, k.function_name), 'UTF8')), 'hex')
+          from aos_skills.skill as k where k.skill_id = _skill_hash.skill_id);
+comment on function aos_core._skill_hash(uuid) is 'SHA-256 of what a skill runs: its implementation and its function.';
+
 create function aos_core._refuse_other_call() returns trigger
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -101,8 +107,8 @@ begin
 
     if _record.status = 'awaiting_approval' then
         with requested as (
-            insert into aos_core.approval (step_id, tenant_id, arguments_hash, expires_at)
-            select s.step_id, s.tenant_id, aos_core._arguments_hash(s.arguments),
+            insert into aos_core.approval (step_id, tenant_id, arguments_hash, skill_hash, expires_at)
+            select s.step_id, s.tenant_id, aos_core._arguments_hash(s.arguments), aos_core._skill_hash(s.skill_id),
                    now() + (aos_meta.setting('approval_expires_after') #>> '{}')::interval
               from aos_core.step as s
              where s.run_id = _record.run_id and s.status = 'awaiting_approval'

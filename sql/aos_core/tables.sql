@@ -139,6 +139,7 @@ create table aos_core.approval (
     step_id uuid not null,
     tenant_id uuid not null,
     arguments_hash text not null,
+    skill_hash text,
     requested_at timestamptz not null default now(),
     expires_at timestamptz not null,
     decision text,
@@ -154,6 +155,7 @@ create table aos_core.approval (
 );
 comment on table aos_core.approval is 'A tool call that needs a person''s yes, and the decision.';
 comment on column aos_core.approval.arguments_hash is 'SHA-256 of the arguments: what is approved is exactly this call.';
+comment on column aos_core.approval.skill_hash is 'SHA-256 of the skill''s implementation and function when the yes was asked for: another function needs a yes of its own.';
 
 create table aos_core.cancel_request (
     run_id uuid not null,

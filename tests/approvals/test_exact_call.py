@@ -205,6 +205,25 @@ def test_another_skill_that_took_the_name_is_not_run(till: Till, runner: str) ->
     assert "tool failed" in till.scene.shape()
 
 
+@pytest.mark.parametrize("runner", ["database", "external"])
+def test_another_function_behind_the_skill_is_not_run(till: Till, runner: str) -> None:
+    house = till.doors.house
+    (step_id,) = till.asked() if runner == "database" else outside(till, 7)
+    decide(house, step_id)
+    house.rows("create function public.pay_more(amount numeric) returns text return 'more'")
+    try:
+        house.rows(
+            "update aos_skills.skill set function_name = 'public.pay_more(numeric)'"
+            " where name = 'pay' and tenant_id = %s",
+            till.scene.tenant_id,
+        )
+        till.go_on()
+        assert till.paid() == []
+        assert messages_of_tools(till) == ["Nobody approved this call with these arguments."]
+    finally:
+        house.rows("drop function public.pay_more(numeric)")
+
+
 # --- expiry ---------------------------------------------------------------------------------------
 
 
