@@ -26,9 +26,9 @@ def provoke(connection: psycopg.Connection, name: str, *arguments: str) -> psyco
     [
         ("agent.ask", (SECRET,), "TypeError"),
         ("agent.unknown", (SECRET,), "KeyError"),
-        ("skills.argument_error", ("{}", f'"{SECRET}'), "JSONDecodeError"),
+        ("auth.begin", (SECRET, SECRET), "TypeError"),
     ],
-    ids=["signature", "name", "argument"],
+    ids=["signature", "name", "too many"],
 )
 def test_an_unforeseen_exception_names_its_class_and_its_place_and_quotes_nothing(
     connection: psycopg.Connection, name: str, arguments: tuple[str, ...], cause: str
