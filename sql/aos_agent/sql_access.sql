@@ -25,7 +25,7 @@ comment on column aos_agent.sql_access.columns is 'The columns that may be read;
 alter table aos_agent.sql_access enable row level security;
 alter table aos_agent.sql_access force row level security;
 create policy tenant on aos_agent.sql_access
-    using ((select aos_auth._visible_tenant()) in (tenant_id, '00000000-0000-0000-0000-000000000000'));
+    using ((select aos_auth._visible_tenant()) = any (array[tenant_id, '00000000-0000-0000-0000-000000000000']));
 create policy developer_adds on aos_agent.sql_access as restrictive for insert with check ((select aos_auth.has_access('developer')));
 create policy developer_changes on aos_agent.sql_access as restrictive for update using ((select aos_auth.has_access('developer')));
 create policy developer_deletes on aos_agent.sql_access as restrictive for delete using ((select aos_auth.has_access('developer')));

@@ -36,17 +36,17 @@ begin
 end
 $$;
 
-create function aos_auth._require_operator() returns void
+create function aos_auth._require_operator(refusal text default 'only an operator may do this') returns void
     language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
     if aos_auth._visible_tenant() is distinct from '00000000-0000-0000-0000-000000000000' then
-        raise exception using errcode = 'insufficient_privilege', message = 'only an operator may do this',
+        raise exception using errcode = 'insufficient_privilege', message = _require_operator.refusal,
             hint = 'A superuser or a member of pgagentos_operator, outside of turns, in a transaction that has begun no ticket.';
     end if;
 end
 $$;
-comment on function aos_auth._require_operator() is 'Raises an error unless an operator acts.';
+comment on function aos_auth._require_operator(text) is 'Raises an error, in these words, unless an operator acts.';
 
 create function aos_auth._group_role(access text) returns name
     language plpgsql stable set search_path = pg_catalog, pg_temp

@@ -1,7 +1,7 @@
 """Statements about stored secrets.
 
 A plain value comes back as a result, which nothing logs. No statement takes one: what is to be
-sealed goes from the client through PL/pgSQL alone (``sql/aos_meta/secret.sql`` says why).
+sealed goes from the client through PL/pgSQL alone (``sql/aos_meta/seal.sql`` says why).
 """
 
 from __future__ import annotations
@@ -25,14 +25,6 @@ def stored_secret(database: Database, name: str, tenant_id: str | None) -> str |
     rows = database.rows("select aos_meta._secret($1::text, $2::uuid) as value", name, tenant_id)
     value = rows[0]["value"]
     return None if value is None else str(value)
-
-
-def has_secret(database: Database, name: str, tenant_id: str | None) -> bool:
-    """Whether :func:`stored_secret` has something to open."""
-    rows = database.rows(
-        "select aos_meta._has_secret($1::text, $2::uuid) as found", name, tenant_id
-    )
-    return bool(rows[0]["found"])
 
 
 def secret_for_http(
