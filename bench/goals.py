@@ -190,6 +190,23 @@ GOALS = (
         12,
         "MB",
     ),
+    Goal(
+        "model calls of one queue worker, 256 in flight",
+        "worker",
+        lambda p, n: load_figure(p, n, lambda r: r["calls"] / r["elapsed"] / r["ideal"]),
+        0.9,
+        0.94,
+        "of the ideal",
+        at_least=True,
+    ),
+    Goal(
+        "private memory of that backend",
+        "worker",
+        lambda p, n: max(r["RssAnon"] for r in p[n]) / 1024,
+        64,
+        32,
+        "MB",
+    ),
 )
 
 

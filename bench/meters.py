@@ -95,10 +95,14 @@ class ServerMeter:
 
     def connect(self, database: str) -> psycopg.Connection[Any]:
         """A superuser's connection that commits each statement."""
+        return self.connect_as(database, "postgres")
+
+    def connect_as(self, database: str, user: str) -> psycopg.Connection[Any]:
+        """The same of another login."""
         return psycopg.connect(
             host="127.0.0.1",
             port=self.cluster.port,
-            user="postgres",
+            user=user,
             dbname=database,
             autocommit=True,
         )

@@ -9,7 +9,8 @@ the request's body:
 
 It looks at the tail of the body with plain byte searches and does not parse the JSON, so that a
 long history costs this server next to nothing. GET /last describes the last request: the harness
-learns there whether a new process really continued the conversation.
+learns there whether a new process really continued the conversation. GET /count tells how many
+requests there were.
 """
 
 from __future__ import annotations
@@ -201,6 +202,9 @@ class Connection(asyncio.Protocol):
         self.body = []
         if path == "/last":
             self.send(json.dumps(describe_last()).encode())
+            return
+        if path == "/count":
+            self.send(json.dumps(last_request["number"]).encode())
             return
         if path.startswith("/d"):
             head, _, rest = path[2:].partition("/")

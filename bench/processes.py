@@ -43,8 +43,27 @@ class MockServer:
 
     def last(self) -> dict[str, Any]:
         """What the last request to a model carried (see mock_llm.describe_last)."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/last") as response:
-            return dict(json.load(response))
+        return dict(self._tell("last"))
+
+    def count(self) -> int:
+        """How many requests to a model there were so far."""
+        return int(self._tell("count"))
+
+    def ceiling(self, delay_ms: int, connections: int, seconds: float) -> dict[str, float]:
+        """Calls of a bare client that does nothing else (see mock_ceiling.py)."""
+        arguments = map(str, (self.port, delay_ms, connections, seconds))
+        done = subprocess.run(
+            [venvs.python("harness"), HERE / "mock_ceiling.py", *arguments],
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise WorkerError(f"the mock model server under load: {done.stderr}")
+        return dict(json.loads(done.stdout))
+
+    def _tell(self, what: str) -> Any:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{what}") as response:
+            return json.load(response)
 
 
 class Worker:

@@ -270,6 +270,43 @@ def load_table(phase: Record) -> str:
     return table(head, map(row, phase))
 
 
+def worker_table(phase: Record) -> str:
+    """The queue."""
+
+    def row(name: str) -> list[str]:
+        def figure(of: Callable[[Record], float], digits: int = 1) -> str:
+            return number(load_figure(phase, name, of), digits)
+
+        return [
+            name,
+            figure(lambda r: r["calls"] / r["elapsed"], 0),
+            figure(lambda r: r["ideal"], 0),
+            figure(lambda r: 100 * r["calls"] / r["elapsed"] / r["ideal"]) + " %",
+            number(max(r["RssAnon"] for r in phase[name]) / 1024, 1),
+            number(max(r["Private_Dirty"] for r in phase[name]) / 1024, 1),
+            figure(lambda r: r["backend_cpu"] / r["calls"] * 1e3, 2),
+            figure(lambda r: r["server_cpu"] / r["calls"] * 1e3, 2),
+            figure(lambda r: r["wal"] / r["calls"], 0),
+            figure(lambda r: r["mock_ceiling"], 0),
+            figure(lambda r: 100 * r["others"], 0) + " %",
+        ]
+
+    head = [
+        "contestant",
+        "calls/s",
+        "ideal",
+        "of the ideal",
+        "RssAnon MB, at most",
+        "private dirty MB, at most",
+        "its CPU ms a call",
+        "server's CPU ms a call",
+        "WAL bytes a call",
+        "mock alone, calls/s",
+        "rest of the machine",
+    ]
+    return table(head, map(row, phase))
+
+
 TABLES = {
     "check": ("A new process continues the conversation", check_table),
     "latency": ("One client, a model that answers at once", latency_table),
@@ -278,6 +315,7 @@ TABLES = {
     "memory": ("Private memory of a backend", memory_table),
     "growth": ("Growth with the conversation", growth_table),
     "load": ("Many clients at once, a model that takes its time", load_table),
+    "worker": ("One backend that drives the queue", worker_table),
 }
 
 

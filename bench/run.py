@@ -26,7 +26,7 @@ from pathlib import Path
 import venvs
 from contestants import CONTESTANTS
 
-PHASES = ("check", "latency", "accounting", "cold", "memory", "growth", "load")
+PHASES = ("check", "latency", "accounting", "cold", "memory", "growth", "load", "worker")
 
 
 def arguments() -> argparse.Namespace:

@@ -48,6 +48,11 @@ class Sizes:
     load_rounds: int
     load_seconds: float
     load_warm_seconds: float
+    worker_concurrency: int
+    worker_delay_ms: int
+    worker_rounds: int
+    worker_seconds: float
+    worker_warm_seconds: float
     patience_seconds: float
 
 
@@ -65,6 +70,11 @@ QUICK = Sizes(
     load_rounds=1,
     load_seconds=4,
     load_warm_seconds=3,
+    worker_concurrency=256,
+    worker_delay_ms=500,
+    worker_rounds=1,
+    worker_seconds=10,
+    worker_warm_seconds=5,
     patience_seconds=20,
 )
 FULL = Sizes(
@@ -81,6 +91,11 @@ FULL = Sizes(
     load_rounds=3,
     load_seconds=7,
     load_warm_seconds=4,
+    worker_concurrency=256,
+    worker_delay_ms=500,
+    worker_rounds=3,
+    worker_seconds=15,
+    worker_warm_seconds=6,
     patience_seconds=300,
 )
 

@@ -11,6 +11,7 @@ from typing import Any
 SINGLE = frozenset({"check", "latency", "accounting", "cold", "memory"})
 GROWTH = frozenset({"growth"})
 LOAD = frozenset({"load"})
+WORKER = frozenset({"worker"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,12 @@ class Entry:
 CONTESTANTS = {
     # ours: with all of the history, as the others send it, and with the default window of it
     "pgagentos": Entry(
-        "pgagentos", "PgAgentOS", "plain", is_default=True, options={"history_turns": None}
+        "pgagentos",
+        "PgAgentOS",
+        "plain",
+        SINGLE | GROWTH | LOAD | WORKER,
+        is_default=True,
+        options={"history_turns": None},
     ),
     "pgagentos_window": Entry("pgagentos", "PgAgentOS", "plain", GROWTH, is_default=True),
     # a worker written by hand: a commit per step; one commit a turn; that without the SDK

@@ -7,7 +7,7 @@ from typing import Any
 
 from session import Session
 
-from . import accounting, check, cold, growth, latency, load, memory
+from . import accounting, check, cold, growth, latency, load, memory, worker
 
 PHASES: dict[str, Callable[[Session], dict[str, Any]]] = {
     "check": check.run,
@@ -17,4 +17,5 @@ PHASES: dict[str, Callable[[Session], dict[str, Any]]] = {
     "memory": memory.run,
     "growth": growth.run,
     "load": load.run,
+    "worker": worker.run,
 }
