@@ -31,6 +31,27 @@ class DatabaseError(Exception):
         self.original = original
 
 
+class Transactions(Protocol):
+    """Transactions that the kernel ends itself. The first statement begins one."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a statement has run since the last commit."""
+
+    def stretch(self) -> AbstractContextManager[None]:
+        """What the statements of the block do is undone, and nothing else, when it raises."""
+
+    def commit(self) -> None:
+        """Commit.
+
+        Raises:
+            DatabaseError: nothing of it was kept.
+        """
+
+    def rollback(self) -> None:
+        """Undo everything since the last commit."""
+
+
 class Database(Protocol):
     """What the store needs.
 
@@ -41,6 +62,14 @@ class Database(Protocol):
     def interrupts(self) -> Interrupts:
         """Where an order to stop arrives."""
 
+    def obey(self) -> None:
+        """Let the server act on an order to stop that has arrived.
+
+        Raises:
+            Interrupted: the statement was cancelled. The order is obeyed with that: what follows
+                can use the database.
+        """
+
     def rows(self, sql: str, *params: Any) -> list[Row]:
         """Run one statement; parameters are written ``$1::type``.
 
@@ -50,6 +79,13 @@ class Database(Protocol):
 
     def savepoint(self) -> AbstractContextManager[Any]:
         """A savepoint: rolled back when the block raises, released otherwise."""
+
+    def own_transactions(self) -> AbstractContextManager[Transactions]:
+        """Let the kernel commit, for the time of a procedure call.
+
+        Raises:
+            InvalidInput: nothing can be committed here: below a function, or inside BEGIN.
+        """
 
     def transaction_stamp(self) -> tuple[int, int]:
         """What no other transaction of this session has, nor another login in this one."""

@@ -36,8 +36,24 @@ def _ask(session: Session, agent_name: str, content: str, conversation: str | No
         return driver.ask(session, agent_name, content, conversation)
 
 
-def _run_skill(session: Session, run_id: str, tool_name: str, arguments: str) -> tuple[str, str]:
-    return driver.run_skill(session, run_id, tool_name, arguments)
+def _run_turn_stepwise(
+    session: Session, turn_id: str, nowait: bool, ticket: str | None, state: str | None
+) -> list[str]:
+    from .agent import committing
+
+    return [committing.run_turn_stepwise(session, turn_id, nowait, ticket)]
+
+
+def _work(session: Session, max_seconds: int, concurrency: int, turns: int | None) -> list[int]:
+    from .agent import committing
+
+    return [committing.work(session, max_seconds, concurrency)]
+
+
+def _run_skill(
+    session: Session, run_id: str, tool_name: str, arguments: str, key: str
+) -> tuple[str, str]:
+    return driver.run_skill(session, run_id, tool_name, arguments, key)
 
 
 def _over_budget(session: Session, run_id: str) -> str | None:
@@ -135,6 +151,18 @@ def _argument_error(session: Session, schema: str, arguments: str) -> str | None
     return argument_error(schema, arguments)
 
 
+def _next_run(session: Session, expression: str, time_zone: str, after: float) -> float:
+    from .schedule import next_run
+
+    return next_run(expression, time_zone, after)
+
+
+def _fire_schedules(session: Session, most: int) -> int:
+    from .schedule import fire
+
+    return fire(session.database, session.identities, most)
+
+
 def _check_installation(session: Session) -> list[tuple[str, str, str, str | None]]:
     from .installation import check
 
@@ -145,9 +173,13 @@ def _check_installation(session: Session) -> list[tuple[str, str, str, str | Non
 ENTRY_POINTS: dict[str, Callable[..., Any]] = {
     "agent.run_turn": _run_turn,
     "agent.ask": _ask,
+    "agent.run_turn_stepwise": _run_turn_stepwise,
+    "agent.work": _work,
     "agent.sql_query": _sql_query,
     "agent.run_skill": _run_skill,
     "agent.over_budget": _over_budget,
+    "agent.next_run": _next_run,
+    "agent.fire_schedules": _fire_schedules,
     "auth.visible_tenant": _visible_tenant,
     "auth.tenant_id": _tenant_id,
     "auth.principal_id": _principal_id,

@@ -6,12 +6,13 @@
   x (raised in SQL)         OS003  the row is not in a state that allows this
   x (raised in SQL)         OS004  another session drives a turn of this conversation
   x Refused                 OS005  a model asked for what the rules of safety forbid
+  x ClaimLost               OS006  a turn is driven by somebody else by now, or cancelled
   x TicketError             28000  a ticket is not valid, or not here
   + ProviderError           OS1xx  a model provider did not give a usable answer (see its kinds)
-  x (no exception)          OS112-OS115  a turn ended without an answer (see TURN_FAILURES)
+  x (no exception)          OS112-OS116  a turn ended without an answer (see TURN_FAILURES)
   x InstallationError       OS901  a part of the installation is missing
 
-Two more groups have no class: OS003 and OS004, which SQL raises, and OS112 to OS115, which are
+Two more groups have no class: OS003 and OS004, which SQL raises, and OS112 to OS116, which are
 written to the row of a turn that failed. docs/errors.md lists all codes.
 
 SQLSTATE class ``OS`` is private: by PostgreSQL's ``errcodes.txt`` the classes that begin with 0-4
@@ -61,6 +62,12 @@ class Refused(AgentOSError):
     """
 
     sqlstate = "OS005"
+
+
+class ClaimLost(AgentOSError):
+    """A turn is driven by somebody else by now, or cancelled: what came of it here is too late."""
+
+    sqlstate = "OS006"
 
 
 class TicketError(AgentOSError):
@@ -130,4 +137,5 @@ TURN_FAILURES = {
     "iteration_limit": "OS114",  # the model still wants tools after its last call
     "token_limit": "OS114",  # agent.max_turn_tokens is used up
     "budget": "OS115",  # a row of aos_agent.budget leaves nothing for the next model call
+    "abandoned": "OS116",  # whoever drove it was lost again and again, and it got no further
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -58,12 +59,16 @@ class Skill(NamedTuple):
 
 
 class OpenCall(NamedTuple):
-    """A tool call whose step row is open, for example just approved.
+    """A tool call that has no result yet.
 
     Args:
+        status: of its step: ``pending``, ``running``, ``approved``, ``awaiting_approval`` or
+            ``awaiting_result``.
         skill_id: what *tool_name* named when it was called; None when it named nothing.
         arguments: byte for byte as they are stored, and as a person was asked about them.
         is_approved: a person said yes to exactly these arguments.
+        is_repeatable: of a request that was begun: it does no harm to send it once more.
+        skill: what was decided about it just now; None when that was done in another transaction.
     """
 
     step_no: int
@@ -73,6 +78,19 @@ class OpenCall(NamedTuple):
     skill_id: str | None
     arguments: str
     is_approved: bool
+    is_repeatable: bool
+    skill: Skill | None = None
+
+
+class OpenModelCall(NamedTuple):
+    """A model call that was begun, or is to be made again, and has no reply yet.
+
+    Args:
+        attempts: requests that it has taken so far.
+    """
+
+    step_no: int
+    attempts: int
 
 
 class TurnContext(NamedTuple):
@@ -84,7 +102,6 @@ class TurnContext(NamedTuple):
         tool_role_id: its identity; None when there is none such, or it sees past row security.
         skills: by name.
         tools: those of them that the model is offered.
-        open_calls: the calls that waited when the turn was read.
         is_uncommitted: this transaction started it, so no other session can know of it.
     """
 
@@ -103,7 +120,6 @@ class TurnContext(NamedTuple):
     models: tuple[Model, ...]
     skills: Mapping[str, Skill]
     tools: tuple[Tool, ...]
-    open_calls: tuple[OpenCall, ...]
     is_uncommitted: bool
 
 
@@ -144,14 +160,18 @@ class Turn:
         messages: what the model is shown next.
         call_ids: identities that tool calls of this turn have already.
         budgets: None when its tenant has none.
+        open_calls: tool calls that have no result yet, in the order of their steps.
+        open_model_call: a model call that was begun before the turn was read.
 
     Attributes:
+        loaded_at: when it was read, on :func:`time.monotonic`'s clock.
+        fence: number of the claim under which it is driven; None within one transaction.
         spent: what it has used since it was read.
         answer: the last reply's text, once the turn is completed.
         failure: its error, once it has failed: ``message``, ``hint`` and more.
         new_steps: rows that :func:`pgagentos.store.turns.record` has still to insert; their
             ``message``, ``vendor`` and ``arguments`` are JSON text.
-        closed_steps: rows that it has still to close.
+        closed_steps: what it has still to change in rows that are there.
     """
 
     def __init__(
@@ -165,6 +185,8 @@ class Turn:
         messages: list[Message],
         call_ids: set[str],
         budgets: Budgets | None,
+        open_calls: list[OpenCall],
+        open_model_call: OpenModelCall | None,
     ) -> None:
         self.context = context
         self.status = status
@@ -174,11 +196,37 @@ class Turn:
         self.messages = messages
         self.call_ids = call_ids
         self.budgets = budgets
+        self.open_calls = open_calls
+        self.open_model_call = open_model_call
+        self.loaded_at = time.monotonic()
+        self.fence: int | None = None
         self.spent = Spent()
         self.answer: str | None = None
         self.failure: Mapping[str, Any] | None = None
         self.new_steps: list[dict[str, Any]] = []
         self.closed_steps: list[dict[str, Any]] = []
+
+    def open_step(self, row: dict[str, Any]) -> int:
+        """Begin a step.
+
+        Args:
+            row: its columns but the number.
+
+        Returns:
+            its number.
+        """
+        self.steps += 1
+        row["step_no"] = self.steps
+        self.new_steps.append(row)
+        return self.steps
+
+    def change_step(self, step_no: int, **columns: Any) -> None:
+        """Change a step that is open: in the row to be inserted, or in the one that is there."""
+        for row in (*self.new_steps, *self.closed_steps):
+            if row["step_no"] == step_no:
+                row.update(columns)
+                return
+        self.closed_steps.append({"step_no": step_no, **columns})
 
     def spend(self, model: Model, usage: Usage) -> None:
         """Count what a reply of a model has used."""

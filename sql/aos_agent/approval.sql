@@ -67,7 +67,9 @@ begin
         perform aos_core._record(v_run.run_id, '[]', json_build_array(json_build_object('step_no', v_step.step_no, 'status', 'rejected',
             'finished_at', clock_timestamp(), 'message', aos_agent._tool_message(v_step.call_id, to_json(case v_decision
                 when 'expired' then 'Nobody approved this call in time.'
-                else 'A person refused this call.' || coalesce(' Reason: ' || _decide_approval.note, '') end), true))), v_status,
+                else case v_step.error ->> 'kind' when 'outcome_unknown'
+                    then 'It is not known whether this call has taken effect; a person decided not to make it once more.'
+                    else 'A person refused this call.' end || coalesce(' Reason: ' || _decide_approval.note, '') end), true))), v_status,
             v_run.waiting_reason);
     end if;
     perform aos_core._log(v_run.tenant_id, v_run.conversation_id, v_run.run_id, 'approval_decided',
@@ -127,7 +129,7 @@ begin
         if v_step.approved_skill_id is null then
             select 'rejected' as status, to_json(text 'Nobody approved this call with these arguments.') as result into v_call;
         else
-            select * into v_call from aos_agent._run_call(_go_on.turn_id, v_step.tool_name, v_step.arguments, v_step.approved_skill_id);
+            select * into v_call from aos_agent._run_call(_go_on.turn_id, v_step.step_no, v_step.tool_name, v_step.arguments, v_step.approved_skill_id);
         end if;
         perform aos_core._record(_go_on.turn_id, '[]', json_build_array(json_build_object('step_no', v_step.step_no, 'status', v_call.status,
             'finished_at', clock_timestamp(), 'message', aos_agent._tool_message(v_step.call_id, v_call.result, v_call.status <> 'completed'),

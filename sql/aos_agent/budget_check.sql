@@ -67,7 +67,7 @@ comment on function aos_agent._budgets_of(uuid, uuid, text, uuid, uuid, uuid, in
     'The budgets that hold for a turn, and what is used of them: by all turns, by those of its conversation, by itself. When a budget is in money, also which of its two models has no price.';
 
 create function aos_agent._record_counted(run_id uuid, new_steps json, closed_steps json, status text, waiting_reason text, error jsonb,
-        agent_id uuid, first_step integer) returns void
+        agent_id uuid, used_steps integer[]) returns void
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -81,7 +81,7 @@ begin
     select s.tenant_id, sum(coalesce(s.input_tokens, 0) + coalesce(s.output_tokens, 0)), coalesce(sum(s.cost), 0)
       into v_tenant_id, v_tokens, v_cost
       from aos_core.step as s
-     where s.run_id = _record_counted.run_id and s.step_no >= _record_counted.first_step and s.kind = 'model'
+     where s.run_id = _record_counted.run_id and s.step_no = any (_record_counted.used_steps)
      group by s.tenant_id;
     if coalesce(v_tokens, 0) = 0 and coalesce(v_cost, 0) = 0 then
         return;
@@ -99,8 +99,8 @@ begin
     insert into aos_agent.usage (tenant_id, agent_id, day, tokens, cost) values (v_tenant_id, _record_counted.agent_id, v_day, v_tokens, v_cost);
 end
 $$;
-comment on function aos_agent._record_counted(uuid, json, json, text, text, jsonb, uuid, integer) is
-    'Does what aos_core._record does, and counts what the model steps from first_step on have used.';
+comment on function aos_agent._record_counted(uuid, json, json, text, text, jsonb, uuid, integer[]) is
+    'Does what aos_core._record does, and counts what the model steps with these numbers have used.';
 
 create function aos_agent._over_budget(run_id uuid) returns jsonb
     language plpython3u volatile set search_path = pg_catalog, pg_temp

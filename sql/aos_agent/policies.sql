@@ -49,3 +49,6 @@ grant execute on function aos_agent.process_tool_call(uuid, text, jsonb, text, b
 grant execute on function aos_agent.approve_tool_call(uuid, text), aos_agent.reject_tool_call(uuid, text)
     to pgagentos_approver, pgagentos_operator;
 grant execute on function aos_agent.grant_skill(text, text, text, jsonb), aos_agent.revoke_skill(text, text) to pgagentos_developer, pgagentos_operator;
+grant execute on procedure aos_agent.run_turn_stepwise(uuid, boolean, text, jsonb)
+    to pgagentos_user, pgagentos_developer, pgagentos_worker, pgagentos_operator;
+grant execute on procedure aos_agent.work(integer, integer, integer) to pgagentos_worker, pgagentos_operator;

@@ -49,16 +49,16 @@ end
 $$;
 comment on function aos_agent._assistant_message(text, json) is 'A model''s reply as a message in the neutral format.';
 
-create function aos_agent._run_skill(run_id uuid, tool_name text, arguments json, out status text, out content text)
+create function aos_agent._run_skill(run_id uuid, tool_name text, arguments json, idempotency_key text, out status text, out content text)
     language plpython3u volatile set search_path = pg_catalog, pg_temp
 as $$
 if 'pgagentos' not in GD: __import__('ctypes').PyDLL(None).IsInParallelMode() & 1 or plpy.execute('select aos_core._load()')
-return GD['pgagentos'](plpy, 'agent.run_skill', run_id, tool_name, arguments)
+return GD['pgagentos'](plpy, 'agent.run_skill', run_id, tool_name, arguments, idempotency_key)
 $$;
-comment on function aos_agent._run_skill(uuid, text, json) is
+comment on function aos_agent._run_skill(uuid, text, json, text) is
     'Runs a tool call of a turn that is driven from outside, as the loop does for the turns that the database drives: with the rights of the agent''s role, in a savepoint of its own.';
 
-create function aos_agent._run_call(run_id uuid, tool_name text, arguments json, approved_skill_id uuid default null,
+create function aos_agent._run_call(run_id uuid, step_no integer, tool_name text, arguments json, approved_skill_id uuid default null,
         out status text, out result json, out skill_id uuid, out decision text)
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -74,7 +74,8 @@ begin
     elsif v_call.implementation <> 'external'
         and (v_call.decision = 'run' or (v_call.decision = 'awaiting_approval' and approved_skill_id is not null)) then
         select r.status, to_json(r.content) into status, result
-          from aos_agent._run_skill(_run_call.run_id, _run_call.tool_name, _run_call.arguments) as r;
+          from aos_agent._run_skill(_run_call.run_id, _run_call.tool_name, _run_call.arguments,
+               format('%s-%s', _run_call.run_id, _run_call.step_no)) as r;
     elsif v_call.decision in ('awaiting_approval', 'awaiting_result') then
         status := v_call.decision;
     else
@@ -83,7 +84,7 @@ begin
     end if;
 end
 $$;
-comment on function aos_agent._run_call(uuid, text, json, uuid) is
+comment on function aos_agent._run_call(uuid, integer, text, json, uuid) is
     'Decides about a call of a turn that is driven from outside and, when its skill lives in the database and may run, runs it. approved_skill_id: the skill of a call that a person has approved. result is null while the call stays open.';
 
 create function aos_agent._last_reply_is_open(run_id uuid) returns boolean
@@ -188,7 +189,7 @@ begin
          where s.run_id = v_run.run_id and s.step_no = v_reply_no;
     end if;
 
-    select * into v_call from aos_agent._run_call(v_run.run_id, process_tool_call.tool_name, process_tool_call.arguments::json);
+    select * into v_call from aos_agent._run_call(v_run.run_id, v_last_no + 1, process_tool_call.tool_name, process_tool_call.arguments::json);
     v_new := v_new || json_build_object('kind', 'tool', 'step_no', v_last_no + 1, 'model_step_no', v_reply_no, 'status', v_call.status,
         'finished_at', case when v_call.result is not null then clock_timestamp() end, 'skill_id', v_call.skill_id, 'call_id', v_call_id,
         'tool_name', process_tool_call.tool_name, 'arguments', process_tool_call.arguments::text,

@@ -3,17 +3,19 @@ create function aos_agent._steps_of(run_id uuid) returns json
     language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return (select json_agg(json_build_object('step_no', s.step_no, 'status', s.status, 'call_id', s.call_id, 'tool_name', s.tool_name, 'skill_id', s.skill_id,
+    return (select json_agg(json_build_object('step_no', s.step_no, 'status', s.status, 'attempts', s.attempts, 'call_id', s.call_id, 'tool_name', s.tool_name, 'skill_id', s.skill_id,
                        'arguments', s.arguments::text, 'is_open', s.finished_at is null,
                        'is_approved', case when s.status = 'approved' then exists (
                            select from aos_core.approval as p where p.step_id = s.step_id and p.decision = 'approved'
                               and p.arguments_hash = aos_core._arguments_hash(s.arguments)
-                              and p.skill_hash is not distinct from aos_core._skill_hash(s.skill_id)) end) order by s.step_no)
+                              and p.skill_hash is not distinct from aos_core._skill_hash(s.skill_id)) end,
+                       'is_repeatable', case when s.status = 'running' and s.kind = 'tool' then aos_skills._is_repeatable(s.skill_id, s.arguments) end)
+                       order by s.step_no)
               from aos_core.step as s
              where s.run_id = _steps_of.run_id);
 end
 $$;
-comment on function aos_agent._steps_of(uuid) is 'The steps of a turn that was begun before; is_approved: a person said yes to exactly this function with these arguments.';
+comment on function aos_agent._steps_of(uuid) is 'The steps of a turn that was begun before; is_approved: a person said yes to exactly this function with these arguments; is_repeatable: of a request that was begun.';
 
 create view aos_agent.turn_context as
     select r.run_id, r.tenant_id, r.conversation_id, c.agent_id, c.principal_id, coalesce(a.db_role, 'pgagentos_agent') as tool_role,
@@ -23,7 +25,7 @@ create view aos_agent.turn_context as
            coalesce(a.max_model_calls, (select (s.value #>> '{}')::integer from aos_meta.setting as s where s.name = 'max_model_calls'), 10)
                as max_model_calls,
            a.max_turn_tokens, v.system_prompt, v.params, m.models, t.skills, h.messages, h.vendors,
-           case when r.model_calls > 0 then aos_agent._steps_of(r.run_id) end as steps,
+           case when r.model_calls > 0 or r.status = 'running' or r.is_queued then aos_agent._steps_of(r.run_id) end as steps,
            case when exists (select from aos_agent.budget as b where b.tenant_id = r.tenant_id) then
                aos_agent._budgets_of(r.tenant_id, a.agent_id, a.name, r.conversation_id, v.model_id, v.fallback_model_id,
                    r.input_tokens + r.output_tokens, r.cost) end as budgets

@@ -43,13 +43,31 @@ begin
     if _record.closed_steps::text <> '[]' then
         with closed as (
             update aos_core.step as s
-               set status = c.status, finished_at = c.finished_at, message = c.message::json, error = c.error
-              from json_to_recordset(_record.closed_steps) as c (step_no integer, status text, finished_at timestamptz, message text, error jsonb)
+               set status = c.status, started_at = coalesce(c.started_at, s.started_at), finished_at = c.finished_at, message = c.message::json,
+                   error = c.error, model_id = coalesce(c.model_id, s.model_id), attempts = coalesce(c.attempts, s.attempts),
+                   input_tokens = c.input_tokens, cached_tokens = c.cached_tokens, cache_write_tokens = c.cache_write_tokens,
+                   output_tokens = c.output_tokens, reasoning_tokens = c.reasoning_tokens, vendor = c.vendor::json,
+                   cost = (select aos_meta.call_cost(m, c.input_tokens, c.cached_tokens, c.cache_write_tokens, c.output_tokens)
+                             from aos_meta.llm_model_registry as m where m.model_id = c.model_id)
+              from json_to_recordset(_record.closed_steps) as c (step_no integer, status text, started_at timestamptz, finished_at timestamptz,
+                       message text, error jsonb, model_id uuid, attempts integer, input_tokens integer, cached_tokens integer,
+                       cache_write_tokens integer, output_tokens integer, reasoning_tokens integer, vendor text)
              where s.run_id = _record.run_id and s.step_no = c.step_no
-            returning s.message
+            returning s.kind, s.finished_at, s.input_tokens, s.cached_tokens, s.output_tokens, s.cost, s.message
+        ),
+        total as (
+            select count(*) filter (where c.kind = 'model' and c.finished_at is not null)::integer as model_calls,
+                   coalesce(sum(c.input_tokens), 0)::integer as input_tokens, coalesce(sum(c.cached_tokens), 0)::integer as cached_tokens,
+                   coalesce(sum(c.output_tokens), 0)::integer as output_tokens, sum(c.cost) as cost,
+                   coalesce(sum(octet_length(c.message::text)), 0)::integer as bytes
+              from closed as c
         )
         update aos_core.run as r
-           set transcript_bytes = r.transcript_bytes + (select coalesce(sum(octet_length(c.message::text)), 0) from closed as c)
+           set model_calls = r.model_calls + t.model_calls, input_tokens = r.input_tokens + t.input_tokens,
+               cached_tokens = r.cached_tokens + t.cached_tokens, output_tokens = r.output_tokens + t.output_tokens,
+               cost = case when t.cost is null then r.cost else coalesce(r.cost, 0) + t.cost end,
+               transcript_bytes = r.transcript_bytes + t.bytes
+          from total as t
          where r.run_id = _record.run_id;
     end if;
     -- message, vendor and arguments come as text inside the JSON, so that they are stored byte for byte.
@@ -68,10 +86,10 @@ begin
                    reasoning_tokens integer, attempts integer, kind text, status text, message text, model_id uuid, skill_id uuid,
                    call_id text, tool_name text, arguments text, vendor text, error jsonb)
           join aos_core.run as r on r.run_id = _record.run_id
-        returning kind, input_tokens, cached_tokens, output_tokens, cost, message
+        returning kind, finished_at, input_tokens, cached_tokens, output_tokens, cost, message
     ),
     total as (
-        select count(*) filter (where a.kind = 'model')::integer as model_calls,
+        select count(*) filter (where a.kind = 'model' and a.finished_at is not null)::integer as model_calls,
                coalesce(sum(a.input_tokens), 0)::integer as input_tokens,
                coalesce(sum(a.cached_tokens), 0)::integer as cached_tokens,
                coalesce(sum(a.output_tokens), 0)::integer as output_tokens,
@@ -112,7 +130,11 @@ begin
                    now() + (aos_meta.setting('approval_expires_after') #>> '{}')::interval
               from aos_core.step as s
              where s.run_id = _record.run_id and s.status = 'awaiting_approval'
-            on conflict on constraint approval_pkey do nothing
+            -- A call of which it is not known what became of it needs another yes.
+            on conflict on constraint approval_pkey do update
+               set requested_at = excluded.requested_at, expires_at = excluded.expires_at, skill_hash = excluded.skill_hash,
+                   decision = null, decided_at = null, decided_by = null, note = null
+             where approval.decision is not null
             returning step_id
         )
         select jsonb_build_object('step_ids', jsonb_agg(q.step_id order by q.step_id)) into v_detail from requested as q having count(*) > 0;

@@ -30,7 +30,7 @@ comment on domain aos_core.step_kind is 'What a step is: a model call or a tool 
 
 create domain aos_core.step_status as text
     constraint step_status_is_known check (value in
-        ('running', 'approved', 'awaiting_approval', 'awaiting_result', 'completed', 'failed', 'rejected', 'cancelled'));
+        ('pending', 'running', 'approved', 'awaiting_approval', 'awaiting_result', 'completed', 'failed', 'rejected', 'cancelled'));
 comment on domain aos_core.step_status is 'How a step stands, see docs/state_machine.md.';
 
 create table aos_core.run (
@@ -50,6 +50,7 @@ create table aos_core.run (
     event_no integer not null,
     event_hash bytea not null,
     status aos_core.run_status not null default 'queued',
+    is_queued boolean not null default false,
     cost numeric,
     waiting_reason text,
     error jsonb,
@@ -72,6 +73,7 @@ comment on column aos_core.run.event_no is 'Number of the last entry of the conv
 comment on column aos_core.run.event_hash is 'Hash of that entry.';
 comment on column aos_core.run.runner is 'database: run_turn calls the model here. external: an outside worker does.';
 comment on column aos_core.run.cost is 'US dollars, from the prices in the registry; null: a model without a price.';
+comment on column aos_core.run.is_queued is 'A worker drives it, or is to: it is in aos_core.queue.';
 comment on column aos_core.run.waiting_reason is 'Why the turn waits for somebody outside.';
 comment on column aos_core.run.error is 'What failed: {"sqlstate", "message", "hint", "kind"}.';
 
@@ -125,7 +127,7 @@ comment on table aos_core.step is 'One action of a turn: a model call with its r
 comment on column aos_core.step.step_no is 'Number of the step in its turn, from 1: the order in which models see the messages.';
 comment on column aos_core.step.model_step_no is 'Of a tool call: the model step that asked for it.';
 comment on column aos_core.step.kind is 'model or tool.';
-comment on column aos_core.step.status is 'running, approved, awaiting_approval, awaiting_result, completed, failed, rejected or cancelled.';
+comment on column aos_core.step.status is 'pending, running, approved, awaiting_approval, awaiting_result, completed, failed, rejected or cancelled.';
 comment on column aos_core.step.message is 'The message that this step added to the conversation, in the neutral format (docs/messages.md).';
 comment on column aos_core.step.vendor is 'What the vendor must get back byte for byte: signatures, reasoning items.';
 comment on column aos_core.step.model_id is 'Of a model step: the model that answered.';

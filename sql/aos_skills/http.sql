@@ -11,6 +11,7 @@ create table aos_skills.http_endpoint (
     timeout_seconds numeric,
     max_response_bytes integer,
     max_redirects integer,
+    is_idempotent boolean,
     is_builtin boolean not null default false,
     constraint http_endpoint_pkey primary key (skill_id),
     constraint http_endpoint_belongs_to_a_skill foreign key (skill_id) references aos_skills.skill (skill_id)
@@ -36,6 +37,7 @@ comment on column aos_skills.http_endpoint.body_template is 'JSON body with "{ar
 comment on column aos_skills.http_endpoint.timeout_seconds is 'Most time for a call, redirects included; null: the setting http_timeout_seconds.';
 comment on column aos_skills.http_endpoint.max_response_bytes is 'A longer answer is refused; null: the setting http_max_response_bytes.';
 comment on column aos_skills.http_endpoint.max_redirects is 'How many redirects are followed; null: the setting http_max_redirects.';
+comment on column aos_skills.http_endpoint.is_idempotent is 'True: a request whose answer was lost may be sent once more, under the same Idempotency-Key; false: a person is asked; null: by its method, as RFC 9110 says (GET, PUT and DELETE may).';
 comment on column aos_skills.http_endpoint.is_builtin is 'True while the row is as CREATE EXTENSION made it; pg_dump leaves such rows out.';
 
 create table aos_skills.http_host (
@@ -115,6 +117,17 @@ $$;
 comment on function aos_skills._http_call(uuid, uuid) is
     'All that a call of an http skill for a tenant needs: the endpoint, the limits, the allow-list. Null when there is no such endpoint.';
 
+create function aos_skills._is_repeatable(skill_id uuid, arguments json) returns boolean
+    language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return coalesce((select coalesce(e.is_idempotent, upper(coalesce(e.method, _is_repeatable.arguments ->> 'method', 'GET')) in ('GET', 'PUT', 'DELETE'))
+                       from aos_skills.http_endpoint as e where e.skill_id = _is_repeatable.skill_id), false);
+end
+$$;
+comment on function aos_skills._is_repeatable(uuid, json) is
+    'Whether a request of an http skill may be sent once more when it is not known what became of it.';
+
 create function aos_skills._refuse_http_templates(parameters jsonb, url text, headers jsonb, body jsonb) returns void
     language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -156,7 +169,7 @@ comment on function aos_skills._refuse_http_templates(jsonb, text, jsonb, jsonb)
 create function aos_skills.register_http_skill(
         name text, description text, parameters jsonb, method text, url text, headers jsonb default '{}', tenant_id uuid default null,
         body jsonb default null, approval text default 'auto', risk text default 'medium', timeout_seconds double precision default null,
-        max_response_bytes integer default null, max_redirects integer default null)
+        max_response_bytes integer default null, max_redirects integer default null, is_idempotent boolean default null)
     returns uuid
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -184,13 +197,15 @@ begin
             register_http_skill.approval, register_http_skill.risk)
         returning skill_id into v_skill_id;
     end if;
-    insert into aos_skills.http_endpoint as e (skill_id, method, url_template, headers, body_template, timeout_seconds, max_response_bytes, max_redirects)
+    insert into aos_skills.http_endpoint as e (skill_id, method, url_template, headers, body_template, timeout_seconds, max_response_bytes, max_redirects,
+        is_idempotent)
     values (v_skill_id, upper(register_http_skill.method), register_http_skill.url, register_http_skill.headers, register_http_skill.body,
-        register_http_skill.timeout_seconds, register_http_skill.max_response_bytes, register_http_skill.max_redirects)
+        register_http_skill.timeout_seconds, register_http_skill.max_response_bytes, register_http_skill.max_redirects,
+        register_http_skill.is_idempotent)
     on conflict on constraint http_endpoint_pkey do update
-        set (method, url_template, headers, body_template, timeout_seconds, max_response_bytes, max_redirects)
+        set (method, url_template, headers, body_template, timeout_seconds, max_response_bytes, max_redirects, is_idempotent)
             = (excluded.method, excluded.url_template, excluded.headers, excluded.body_template, excluded.timeout_seconds,
-               excluded.max_response_bytes, excluded.max_redirects);
+               excluded.max_response_bytes, excluded.max_redirects, excluded.is_idempotent);
     select h.key into v_header
       from jsonb_each_text(register_http_skill.headers) as h
      where lower(h.key) in ('authorization', 'cookie', 'x-api-key', 'api-key', 'x-auth-token') and h.value !~ '\{secret:[^{}]+\}'
@@ -214,8 +229,8 @@ begin
     return v_skill_id;
 end
 $$;
-comment on function aos_skills.register_http_skill(text, text, jsonb, text, text, jsonb, uuid, jsonb, text, text, double precision, integer, integer) is
-    'Makes a request to a service a skill (or renews one of that name). url may have {argument} in path and query, headers {secret:name}, body "{argument}"; arguments that no template uses become the JSON body, or the query of GET and DELETE. tenant_id null: of the caller''s tenant, or, by an operator, every tenant''s. The host has to be on the allow-list: allow_host. Returns skill_id.';
+comment on function aos_skills.register_http_skill(text, text, jsonb, text, text, jsonb, uuid, jsonb, text, text, double precision, integer, integer, boolean) is
+    'Makes a request to a service a skill (or renews one of that name). url may have {argument} in path and query, headers {secret:name}, body "{argument}"; arguments that no template uses become the JSON body, or the query of GET and DELETE. tenant_id null: of the caller''s tenant, or, by an operator, every tenant''s. is_idempotent: whether a request whose answer was lost may be sent once more. The host has to be on the allow-list: allow_host. Returns skill_id.';
 
 alter table aos_skills.http_endpoint enable row level security;
 alter table aos_skills.http_endpoint force row level security;
@@ -243,7 +258,7 @@ create policy operator_opens on aos_skills.http_host as restrictive
 grant select on aos_skills.http_endpoint, aos_skills.http_host to pgagentos_developer, pgagentos_auditor, pgagentos_operator;
 grant insert, update, delete on aos_skills.http_endpoint, aos_skills.http_host to pgagentos_operator;
 grant execute on function
-        aos_skills.register_http_skill(text, text, jsonb, text, text, jsonb, uuid, jsonb, text, text, double precision, integer, integer)
+        aos_skills.register_http_skill(text, text, jsonb, text, text, jsonb, uuid, jsonb, text, text, double precision, integer, integer, boolean)
     to pgagentos_developer, pgagentos_operator;
 
 insert into aos_skills.skill (skill_id, name, description, parameters, implementation, risk, is_builtin)

@@ -8,13 +8,48 @@ from ..database import Database
 from ..errors import InvalidInput
 from ..identity import Identities
 from ..in_flight import InFlight
-from ..net.wait import run
+from ..net.wait import Wait, run
 from ..price import UNITS
 from ..providers.wire import dumps
 from ..store import turns
 from ..turn import Turn
 from . import failures, loop
+from .model_call import NoAnswer
 from .tool_call import Tools
+
+
+class OneTransaction:
+    """The pace of a driver that never commits: its caller does.
+
+    Nobody could see that something was begun, so each step is written once, when it is over.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def checkpoint(self, turn: Turn) -> tuple[Wait, ...]:
+        """See :class:`pgagentos.agent.loop.Pace`."""
+        return ()
+
+    admit = checkpoint
+
+    def is_stopped(self, turn: Turn) -> bool:
+        """See :class:`pgagentos.agent.loop.Pace`."""
+        context = turn.context
+        if (
+            not turn.model_calls
+            or context.is_uncommitted
+            or not turns.cancel_requested(self._database, context.run_id)
+        ):
+            return False
+        turns.record(self._database, turn, "running")
+        turns.cancel(self._database, context.run_id)
+        turn.status = "cancelled"
+        return True
+
+    def puts_off(self, turn: Turn, failure: NoAnswer, step_no: int) -> bool:
+        """See :class:`pgagentos.agent.loop.Pace`."""
+        return False
 
 
 class Session:
@@ -26,6 +61,7 @@ class Session:
         self.carrier = Carrier(database.interrupts)
         self.tools = Tools(database)
         self.in_flight = InFlight()
+        self.pace = OneTransaction(database)
 
 
 def run_turn(session: Session, run_id: str, nowait: bool) -> str:
@@ -78,11 +114,14 @@ def ask(session: Session, agent_name: str, content: str, conversation: str | Non
     return turn.answer
 
 
-def run_skill(session: Session, run_id: str, tool_name: str, arguments: str) -> tuple[str, str]:
+def run_skill(
+    session: Session, run_id: str, tool_name: str, arguments: str, key: str
+) -> tuple[str, str]:
     """Run one tool call of a turn that is driven from outside.
 
     Args:
         run_id: the turn; its conversation is locked and the call was decided about.
+        key: see :meth:`pgagentos.agent.tool_call.Tools.run`.
 
     Returns:
         ``(status, content)`` as :meth:`pgagentos.agent.tool_call.Tools.run` does.
@@ -90,7 +129,7 @@ def run_skill(session: Session, run_id: str, tool_name: str, arguments: str) -> 
     turn = turns.load(session.database, session.in_flight, run_id)
     skill = turn.context.skills[tool_name]
     with session.identities.acting(turn.context.tenant_id, turn.context.principal_id):
-        return run(session.tools.run(turn, skill, arguments), session.database.interrupts)
+        return run(session.tools.run(turn, skill, arguments, key), session.database.interrupts)
 
 
 def over_budget(session: Session, run_id: str) -> str | None:
@@ -113,7 +152,9 @@ def _advance(session: Session, turn: Turn) -> None:
     try:
         with session.identities.acting(context.tenant_id, context.principal_id):
             run(
-                loop.advance(session.database, turn, session.carrier.exchange, session.tools),
+                loop.advance(
+                    session.database, turn, session.carrier.exchange, session.tools, session.pace
+                ),
                 session.database.interrupts,
             )
         is_interrupted = False

@@ -34,37 +34,36 @@ def shortcoming(reply: ChatReply) -> dict[str, Any] | None:
     return None
 
 
-def end_after(database: Database, turn: Turn, failure: NoAnswer, started_at: str) -> None:
+def end_after(
+    database: Database, turn: Turn, failure: NoAnswer, step_no: int, started_at: str
+) -> None:
     """End a turn that no model gave a usable answer to."""
-    add_steps(turn, (*failure.wasted, failure), started_at)
-    turns.record(database, turn, "failed", error=_error_value(failure.error))
+    close_steps(turn, (*failure.wasted, failure), step_no, started_at)
+    turns.record(database, turn, "failed", error=error_value(failure.error))
 
 
-def add_steps(turn: Turn, failures: tuple[NoAnswer, ...], started_at: str) -> str:
-    """Add a step for each model that gave no usable answer.
+def close_steps(turn: Turn, failures: tuple[NoAnswer, ...], step_no: int, started_at: str) -> str:
+    """Close the open model step, and add one for each further model without a usable answer.
 
     Returns:
         when the last of them was given up.
     """
-    for failure in failures:
+    for n, failure in enumerate(failures):
         usage = failure.usage
-        turn.steps += 1
-        turn.new_steps.append(
-            {
-                "kind": "model",
-                "step_no": turn.steps,
-                "status": "failed",
-                "started_at": started_at,
-                "finished_at": failure.at,
-                "model_id": failure.model.model_id,
-                "attempts": failure.attempts,
-                "input_tokens": usage.input_tokens or None,
-                "cached_tokens": usage.cached_tokens or None,
-                "cache_write_tokens": usage.cache_write_tokens or None,
-                "output_tokens": usage.output_tokens or None,
-                "reasoning_tokens": usage.reasoning_tokens or None,
-                "error": _error_value(failure.error),
-            }
+        if n:
+            step_no = turn.open_step({"kind": "model", "started_at": started_at})
+        turn.change_step(
+            step_no,
+            status="failed",
+            finished_at=failure.at,
+            model_id=failure.model.model_id,
+            attempts=failure.attempts,
+            input_tokens=usage.input_tokens or None,
+            cached_tokens=usage.cached_tokens or None,
+            cache_write_tokens=usage.cache_write_tokens or None,
+            output_tokens=usage.output_tokens or None,
+            reasoning_tokens=usage.reasoning_tokens or None,
+            error=error_value(failure.error),
         )
         turn.model_calls += 1
         turn.spend(failure.model, usage)
@@ -72,7 +71,8 @@ def add_steps(turn: Turn, failures: tuple[NoAnswer, ...], started_at: str) -> st
     return started_at
 
 
-def _error_value(error: ProviderError) -> dict[str, Any]:
+def error_value(error: ProviderError) -> dict[str, Any]:
+    """An error as the rows hold it."""
     return {
         "sqlstate": error.sqlstate,
         "kind": error.kind,

@@ -44,6 +44,11 @@ class NoAnswer(Exception):
         self.at = now()
         self.wasted: tuple[NoAnswer, ...] = ()
 
+    @property
+    def has_cost(self) -> bool:
+        """Whether a reply has cost something, though it was of no use."""
+        return bool(self.wasted) or self.usage != _NOTHING
+
 
 class Answered(NamedTuple):
     """A model's reply, the model that gave it and how many requests it took.
@@ -59,7 +64,11 @@ class Answered(NamedTuple):
 
 
 def call_model(
-    turn: Turn, tool_choice: Literal["auto", "none"], note: str | None, exchange: Exchange
+    turn: Turn,
+    tool_choice: Literal["auto", "none"],
+    note: str | None,
+    exchange: Exchange,
+    key: str,
 ) -> Steps[Answered]:
     """Ask the persona's model, and then its fallback model.
 
@@ -67,6 +76,9 @@ def call_model(
         tool_choice: ``none`` withholds the tools.
         note: a remark of the kernel at the end of the conversation, which is not stored.
         exchange: carries one request to the provider.
+        key: what the call is known by, also when it is made once more after a crash. Each of its
+            requests carries it, or, where the request is another one, a longer one
+            (draft-ietf-httpapi-idempotency-key-header).
 
     Raises:
         NoAnswer: all of them failed.
@@ -89,11 +101,12 @@ def call_model(
             wasted += (failure,)
             attempts = 0
         try:
-            reply, tried = yield from _attempts(request, model, exchange)
+            reply, tried = yield from _attempts(request, model, exchange, key)
         except NoAnswer as error:
             error.attempts = attempts = attempts + error.attempts
             error.wasted = wasted
             failure = error
+            key += "-fallback"
         else:
             return Answered(reply, model, attempts + tried, wasted)
     assert failure is not None  # a turn has at least one model
@@ -101,7 +114,7 @@ def call_model(
 
 
 def _attempts(
-    request: ChatRequest, model: Model, exchange: Exchange
+    request: ChatRequest, model: Model, exchange: Exchange, key: str
 ) -> Steps[tuple[ChatReply, int]]:
     endpoint = model.endpoint
     wire = driver(endpoint.driver)
@@ -110,9 +123,9 @@ def _attempts(
     spent = _NOTHING
     for attempt in range(1, 100):
         try:
-            response = yield from exchange(
-                wire.to_wire(request, endpoint), endpoint, model.carrier, limits
-            )
+            sent = wire.to_wire(request, endpoint)
+            sent = sent._replace(headers=(*sent.headers, ("idempotency-key", key)))
+            response = yield from exchange(sent, endpoint, model.carrier, limits)
             reply = wire.from_wire(response, endpoint)
         except InvalidInput as error:  # it cannot be written for this vendor, or not be carried
             unsendable = ProviderError("invalid_request", error.message, hint=error.hint)
@@ -125,6 +138,7 @@ def _attempts(
                 shorter = _newer_half(request.messages)
                 if len(shorter) < len(request.messages):
                     request = request._replace(messages=shorter)
+                    key += "-shortened"
                     continue
             seconds = patience(error, attempt)
             if seconds is None:
@@ -145,6 +159,7 @@ def _attempts(
                     spent,
                 )
             asked_again = True
+            key += "-again"
             request = request._replace(messages=[*request.messages, _note(EMPTY_REPLY)])
             continue
         return reply._replace(usage=spent) if asked_again else reply, attempt

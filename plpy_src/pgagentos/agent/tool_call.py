@@ -92,20 +92,25 @@ class Tools:
         self._database = database
         self._clients: Clients | None = None
 
-    def run(self, turn: Turn, skill: Skill, arguments: str) -> Steps[tuple[str, str]]:
+    def run(self, turn: Turn, skill: Skill, arguments: str, key: str) -> Steps[tuple[str, str]]:
         """Run one call.
+
+        Args:
+            key: what a request to a service is known by, also when it is made once more.
 
         Returns:
             ``(status, content)``: ``completed`` with the result, or ``failed`` with what went
             wrong, in which case everything that the call had done in the database is undone.
         """
         if skill.implementation == "http":
-            return (yield from self._call_service(turn, skill, arguments))
+            return (yield from self._call_service(turn, skill, arguments, key))
         if skill.implementation == "sql_query":
             return self._query(turn, arguments)
         return self._run_function(turn, skill, arguments)
 
-    def _call_service(self, turn: Turn, skill: Skill, arguments: str) -> Steps[tuple[str, str]]:
+    def _call_service(
+        self, turn: Turn, skill: Skill, arguments: str, key: str
+    ) -> Steps[tuple[str, str]]:
         """A request to a service, by the kernel, which knows the secrets."""
         from ..skills import http_skill
 
@@ -113,7 +118,12 @@ class Tools:
             self._clients = http_skill.make_clients()
         return (
             yield from http_skill.call(
-                self._database, self._clients, skill.skill_id, arguments, turn.context.tenant_id
+                self._database,
+                self._clients,
+                skill.skill_id,
+                arguments,
+                turn.context.tenant_id,
+                key,
             )
         )
 

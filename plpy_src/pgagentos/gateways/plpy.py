@@ -14,9 +14,11 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from ..database import DatabaseError, Row
+from ..errors import InvalidInput
 from ..net.wait import Interrupted
 from ..store import identities
 from .backend_user import BackendUser
+from .own_transactions import OwnTransactions
 from .server_log import ServerLog
 
 _PARAMETER = re.compile(r"\$(\d+)::([a-z]+)((?:\[\])?)")
@@ -51,6 +53,8 @@ class BackendInterrupts:
     def __init__(self, plpy: Any) -> None:
         self._plpy = plpy
         self._probe = plpy.prepare("select 1")
+        #: whether a statement was run to let the server act; it leaves a snapshot behind
+        self.has_acted = False
         library = ctypes.PyDLL(None)  # the server program itself
         try:
             self._pending = ctypes.c_int.in_dll(library, "InterruptPending")
@@ -75,6 +79,7 @@ class BackendInterrupts:
         Raises:
             Interrupted: the statement was cancelled.
         """
+        self.has_acted = True
         try:
             self._plpy.execute(self._probe)
         except self._plpy.SPIError as error:
@@ -99,11 +104,14 @@ class PlpyDatabase:
         self._user = BackendUser()
         self._user.refuse_parallel_query()
         self._log = ServerLog(plpy.log)
+        self._own: OwnTransactions | None = None
         self.interrupts = BackendInterrupts(plpy)
 
     def rows(self, sql: str, *params: Any) -> list[Row]:
         """See :meth:`pgagentos.database.Database.rows`."""
         self._user.refuse_parallel_query()
+        if self._own is not None:
+            self._own.enter()
         try:
             key = (self._user.role_id(), sql)
             plan = self._plans.get(key)
@@ -114,11 +122,29 @@ class PlpyDatabase:
         except self._plpy.SPIError as error:
             raise _translated(error) from None
 
+    def obey(self) -> None:
+        """See :meth:`pgagentos.database.Database.obey`."""
+        self.interrupts.act()
+
     def savepoint(self) -> AbstractContextManager[Any]:
         """See :meth:`pgagentos.database.Database.savepoint`."""
         self._user.refuse_parallel_query()
+        if self._own is not None:
+            self._own.enter()
         subtransaction: AbstractContextManager[Any] = self._plpy.subtransaction()
         return subtransaction
+
+    @contextmanager
+    def own_transactions(self) -> Iterator[OwnTransactions]:
+        """See :meth:`pgagentos.database.Database.own_transactions`."""
+        if self._own is not None:
+            raise InvalidInput("a turn cannot drive turns that commit")
+        self._own = OwnTransactions(self._plpy, self._user, self.interrupts, _translated)
+        try:
+            yield self._own
+        finally:
+            self._own.close()
+            self._own = None
 
     def transaction_stamp(self) -> tuple[int, int]:
         """See :meth:`pgagentos.database.Database.transaction_stamp`."""

@@ -41,6 +41,9 @@ class Wait(NamedTuple):
 
 Steps = Generator[Wait, bool, T]
 
+#: Yielded instead of a wait: "go no further until the owner of the loop lets you".
+PAUSE = Wait(-1, 0, float("inf"))
+
 
 class Interrupted(BaseException):
     """The session was told to stop while it waited.
@@ -138,13 +141,37 @@ class Loop:
         self._waiting: set[_Task] = set()
         self._by_fd: dict[int, _Task] = {}
         self._finished: list[tuple[Any, Any]] = []
+        self._paused: list[_Task] = []
         # Never later than the earliest `until` of a waiting task; may be earlier, which costs one
         # look at all tasks and nothing else.
         self._earliest = float("inf")
 
     def __len__(self) -> int:
         """How many generators are unfinished, or finished but not yet returned."""
-        return len(self._waiting) + len(self._finished)
+        return len(self._waiting) + len(self._finished) + len(self._paused)
+
+    @property
+    def has_paused(self) -> bool:
+        """Whether a generator has yielded :data:`PAUSE`."""
+        return bool(self._paused)
+
+    def go_on(self) -> None:
+        """Let all generators that have paused run up to their next wait."""
+        paused, self._paused = self._paused, []
+        for task in paused:
+            self._resume(task, True)
+
+    def drop(self, tag: Hashable) -> None:
+        """Close a generator before its end, if it is still there; it has no result."""
+        for task in [*self._waiting, *self._paused]:
+            if task.tag == tag:
+                self._waiting.discard(task)
+                if task in self._paused:
+                    self._paused.remove(task)
+                if self._by_fd.get(task.fd) is task:
+                    del self._by_fd[task.fd]
+                    self._epoll.unregister(task.fd)
+                task.steps.close()
 
     def add(self, steps: Steps[Any], tag: Hashable) -> None:
         """Take a generator in and run it up to its first wait.
@@ -182,7 +209,8 @@ class Loop:
 
     def close_all(self) -> None:
         """Close every generator that has not ended, and the loop itself."""
-        waiting, self._waiting = self._waiting, set()
+        waiting, self._waiting = [*self._waiting, *self._paused], set()
+        self._paused = []
         self._by_fd.clear()
         self._finished.clear()
         self._epoll.close()
@@ -204,6 +232,9 @@ class Loop:
 
     def _arm(self, task: _Task, wait: Wait) -> None:
         """Note what the task waits for."""
+        if wait is PAUSE:
+            self._paused.append(task)
+            return
         fd = wait.fd
         if fd >= 0:
             if fd in self._by_fd:

@@ -42,7 +42,7 @@ _HARMLESS = frozenset({"accept", "accept-language", "content-type", "user-agent"
 
 
 def call(
-    database: Database, clients: Clients, skill_id: str, arguments: str, tenant_id: str
+    database: Database, clients: Clients, skill_id: str, arguments: str, tenant_id: str, key: str
 ) -> Steps[tuple[str, str]]:
     """Run a call of an HTTP skill.
 
@@ -50,6 +50,7 @@ def call(
         skill_id: of a skill whose implementation is ``http``.
         arguments: JSON text of an object that fits the skill's schema.
         tenant_id: for whom the call is made.
+        key: sent as ``Idempotency-Key``; the same for the same call, whoever makes it.
 
     Returns:
         ``(status, content)``: ``completed`` with what came back, whatever its HTTP status, or
@@ -73,7 +74,7 @@ def call(
             note("http_secret_refused", host, f"secret {name}: {error}")
             raise Refused(NO_SECRET) from None
 
-    return (yield from Call(endpoint, clients, reveal, note).perform(arguments))
+    return (yield from Call(endpoint, clients, reveal, note, key).perform(arguments))
 
 
 class Call:
@@ -84,6 +85,7 @@ class Call:
         clients: of the session.
         reveal: gives the secret of a name for a host, or raises Refused.
         note: writes a kind of event, a host and a reason where a rollback cannot undo it.
+        key: see :func:`call`.
     """
 
     def __init__(
@@ -92,11 +94,13 @@ class Call:
         clients: Clients,
         reveal: Callable[[str, str], str],
         note: Callable[[str, str, str], None],
+        key: str,
     ) -> None:
         self._endpoint = endpoint
         self._clients = clients
         self._reveal = reveal
         self._note = note
+        self._key = key
         self._secrets: list[str] = []
 
     def perform(self, arguments: str) -> Steps[tuple[str, str]]:
@@ -117,6 +121,8 @@ class Call:
             Refused: there is no answer to show.
         """
         endpoint = self._endpoint
+        if "idempotency-key" not in {name.lower() for name in endpoint.headers}:
+            made = made._replace(headers={**made.headers, "idempotency-key": self._key})
         headers_bytes = sum(len(name) + len(value) for name, value in made.headers.items())
         if headers_bytes + len(made.body) > endpoint.max_request_bytes:
             raise Refused(f"The request has more than {endpoint.max_request_bytes} bytes.")

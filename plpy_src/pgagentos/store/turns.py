@@ -6,11 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..database import Database, Row
+from ..database import Database, DatabaseError, Row
+from ..errors import ClaimLost
 from ..in_flight import InFlight
 from ..providers.base import Message, Tool
 from ..providers.wire import dumps
-from ..turn import Model, OpenCall, Skill, Turn, TurnContext
+from ..turn import Model, OpenCall, OpenModelCall, Skill, Turn, TurnContext
 from .registry import api_key, endpoint_of
 
 if TYPE_CHECKING:
@@ -135,21 +136,9 @@ def _turn(
         models=tuple(_model(database, m, row) for m in json.loads(row["models"])),
         skills=skills,
         tools=tuple(s.tool for s in skills.values() if s.on_call != "denied"),
-        open_calls=tuple(
-            OpenCall(
-                s["step_no"],
-                s["status"],
-                s["call_id"],
-                s["tool_name"],
-                s["skill_id"],
-                s["arguments"],
-                bool(s["is_approved"]),
-            )
-            for s in steps
-            if s["is_open"]
-        ),
         is_uncommitted=is_uncommitted,
     )
+    open_steps = [s for s in steps if s["is_open"]]
     return Turn(
         context,
         status=row["status"],
@@ -159,6 +148,28 @@ def _turn(
         messages=list(map(Message, row["messages"] or (), row["vendors"] or ())),
         call_ids={s["call_id"] for s in steps if s["call_id"] is not None},
         budgets=None if row["budgets"] is None else _budgets(database, in_flight, slots, row),
+        open_calls=[
+            OpenCall(
+                s["step_no"],
+                s["status"],
+                s["call_id"],
+                s["tool_name"],
+                s["skill_id"],
+                s["arguments"],
+                bool(s["is_approved"]),
+                bool(s["is_repeatable"]),
+            )
+            for s in open_steps
+            if s["call_id"] is not None
+        ],
+        open_model_call=next(
+            (
+                OpenModelCall(s["step_no"], s["attempts"] or 0)
+                for s in open_steps
+                if s["call_id"] is None
+            ),
+            None,
+        ),
     )
 
 
@@ -207,7 +218,11 @@ def record(
     waiting_reason: str | None = None,
     error: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the steps that are not written yet, and the turn's status."""
+    """Write the steps that are not written yet, and the turn's status.
+
+    Raises:
+        ClaimLost: the turn is another's by now, or cancelled; nothing was written.
+    """
     values = (
         turn.context.run_id,
         dumps(turn.new_steps),
@@ -216,7 +231,28 @@ def record(
         waiting_reason,
         None if error is None else dumps(error),
     )
-    if turn.budgets is None or not turn.new_steps:
+    used = [
+        step["step_no"]
+        for step in (*turn.new_steps, *turn.closed_steps)
+        if step.get("input_tokens") or step.get("output_tokens")
+    ]
+    if turn.fence is not None:
+        try:
+            database.rows(
+                "select aos_agent._record_claimed($1::uuid, $2::json, $3::json, $4::text, $5::text,"
+                " $6::jsonb, $7::uuid, $8::integer[], $9::bigint)",
+                *values,
+                turn.context.agent_id,
+                None if turn.budgets is None else used,
+                turn.fence,
+            )
+        except DatabaseError as failure:
+            if failure.sqlstate == ClaimLost.sqlstate:
+                raise ClaimLost(failure.message) from None
+            raise
+        if turn.budgets is not None and used:
+            turn.budgets.recorded()
+    elif turn.budgets is None or not used:
         database.rows(
             "select aos_core._record($1::uuid, $2::json, $3::json, $4::text, $5::text, $6::jsonb)",
             *values,
@@ -224,10 +260,10 @@ def record(
     else:
         database.rows(
             "select aos_agent._record_counted($1::uuid, $2::json, $3::json, $4::text, $5::text,"
-            " $6::jsonb, $7::uuid, $8::integer)",
+            " $6::jsonb, $7::uuid, $8::integer[])",
             *values,
             turn.context.agent_id,
-            turn.new_steps[0]["step_no"],
+            used,
         )
         turn.budgets.recorded()
     turn.new_steps.clear()

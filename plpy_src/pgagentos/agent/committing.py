@@ -1,0 +1,345 @@
+"""The drivers behind ``CALL``: turns whose every step is committed, one of them or hundreds.
+
+All turns of a driver live in one :class:`~pgagentos.net.wait.Loop`. A turn runs until it wants to
+act on the world; there it pauses, what all paused turns have written is committed once, and they go
+on to the network. So a commit is shared, and no snapshot is held while a model thinks.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from .. import schedule, ticket_desk
+from ..database import DatabaseError, Transactions
+from ..errors import AgentOSError, ClaimLost, InvalidInput
+from ..net.wait import PAUSE, SLICE, Interrupted, Loop, Steps, Wait, sleep
+from ..store import queue, turns
+from ..store.identities import require
+from ..store.queue import Claim
+from ..turn import Turn
+from . import failures, loop
+
+if TYPE_CHECKING:
+    from .driver import Session
+    from .model_call import NoAnswer
+
+#: Seconds until others may take a turn whose driver does not say that it is alive. The lock that a
+#: backend holds for each of its turns says much sooner that it is dead; this is for one that hangs.
+LEASE = 60.0
+#: Seconds between two looks at what was cancelled, or taken by others.
+LOOK_INTERVAL = 0.1
+#: Seconds between two looks into the queue while there is room for more turns.
+CLAIM_INTERVAL = 0.05
+#: Seconds between two looks at the schedules and the rate limits.
+SCHEDULE_INTERVAL = 1.0
+#: Most schedules that one look starts turns of.
+MOST_SCHEDULES = 100
+#: Seconds after which skills, limits and prompt of a turn are read anew.
+CONTEXT_AGE = 5.0
+#: A driver whose commits fail so often in a row gives up.
+MAX_LOST_COMMITS = 3
+
+
+class Driver:
+    """Turns under way in one procedure call. It is the :class:`pgagentos.agent.loop.Pace` of all.
+
+    Args:
+        puts_off: leave turns whose provider fails to the queue, which tries again later.
+    """
+
+    def __init__(self, session: Session, transactions: Transactions, *, puts_off: bool) -> None:
+        self.name = f"backend {os.getpid()}.{time.time_ns() // 1_000_000}"
+        #: the turns that it has, by run_id
+        self.claims: dict[str, Claim] = {}
+        #: it begins nothing any more
+        self.is_closing = False
+        #: turns that have left it
+        self.ended = 0
+        self.failure: Exception | None = None
+        self._session = session
+        self._database = session.database
+        self._transactions = transactions
+        self._puts_off = puts_off
+        self._has_rate_limits = False
+        self._loop = Loop()
+        self._next_look = 0.0
+        self._next_renewal = time.monotonic() + LEASE / 3
+        self._lost_commits = 0
+
+    # What the loop of a turn asks.
+
+    def checkpoint(self, turn: Turn) -> Iterable[Wait]:
+        """See :class:`pgagentos.agent.loop.Pace`."""
+        if turn.new_steps or turn.closed_steps:
+            turns.record(self._database, turn, "running")
+            yield PAUSE
+
+    def admit(self, turn: Turn) -> Iterable[Wait]:
+        """See :class:`pgagentos.agent.loop.Pace`."""
+        if not self._has_rate_limits:
+            return
+        provider = turn.context.models[0].endpoint.provider
+        while seconds := queue.take_rate(self._database, provider, turn.context.tenant_id):
+            yield from self.checkpoint(turn)
+            yield from sleep(seconds)
+
+    def is_stopped(self, turn: Turn) -> bool:
+        """See :class:`pgagentos.agent.loop.Pace`. A claim that is lost shows when it records."""
+        if not self.is_closing:
+            if time.monotonic() - turn.loaded_at > CONTEXT_AGE:
+                session = self._session
+                fresh = turns.load(session.database, session.in_flight, turn.context.run_id)
+                turn.context, turn.loaded_at = fresh.context, fresh.loaded_at
+            return False
+        turns.record(self._database, turn, "queued")
+        queue.give_back(self._database, self.claims[turn.context.run_id], None, None)
+        return True
+
+    def puts_off(self, turn: Turn, failure: NoAnswer, step_no: int) -> bool:
+        """See :class:`pgagentos.agent.loop.Pace`."""
+        error = failure.error
+        if not self._puts_off or not error.is_retryable or failure.has_cost:
+            return False
+        value = failures.error_value(error)
+        turn.change_step(step_no, status="pending", attempts=failure.attempts, error=value)
+        turns.record(self._database, turn, "queued")
+        claim = self.claims[turn.context.run_id]
+        turn.status = queue.give_back(self._database, claim, value, error.retry_after)
+        return True
+
+    # What the procedure does.
+
+    def look_at_limits(self) -> None:
+        """See whether there are limits of requests or tokens a minute."""
+        self._has_rate_limits = queue.has_rate_limits(self._database)
+
+    def claim(self, most: int) -> None:
+        """Claim turns of the queue and take them in."""
+        claims = queue.claim(self._database, self.name, most, LEASE)
+        self.claims.update((claim.run_id, claim) for claim in claims)
+        self._transactions.commit()
+        self.begin(claims)
+
+    def begin(self, claims: Iterable[Claim]) -> None:
+        """Take turns in; the claims are committed."""
+        for claim in claims:
+            self._loop.add(self._in_stretches(claim, self._drive(claim)), claim.run_id)
+        self._commit_all()
+
+    def run_once(self, timeout: float) -> None:
+        """Wait once, let every turn go on that can, and commit."""
+        results = self._loop.run_once(min(timeout, SLICE))
+        if self._database.interrupts.pending():
+            raise Interrupted
+        self._commit_all()
+        if results:
+            self._take_leave(results)
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + LOOK_INTERVAL
+            self._look(now)
+
+    def stopped(self, error: BaseException) -> BaseException:
+        """Give all turns back after an error, or an order to stop.
+
+        Returns:
+            what is to be raised: an order to stop as the server words it.
+        """
+        if isinstance(error, Interrupted):
+            try:
+                self._database.obey()  # else the next statement would
+            except Interrupted as obeyed:
+                error = obeyed
+        with suppress(AgentOSError, DatabaseError):  # the leases end by themselves
+            self._give_all_back()
+        return error
+
+    def _give_all_back(self) -> None:
+        """What is committed stays, somebody else goes on."""
+        self._transactions.rollback()
+        self._loop.close_all()
+        for claim in self.claims.values():
+            # It may be another's by now.
+            with suppress(AgentOSError, DatabaseError), self._transactions.stretch():
+                queue.give_back(self._database, claim, None, None)
+        queue.unlock(self._database, list(self.claims))
+        self.claims.clear()
+        self._transactions.commit()
+
+    def _drive(self, claim: Claim) -> Steps[None]:
+        session = self._session
+        turn = turns.load(session.database, session.in_flight, claim.run_id)
+        turn.fence = claim.fence
+        yield from loop.advance(
+            session.database, turn, session.carrier.exchange, session.tools, self
+        )
+        tokens = turn.spent.input_tokens + turn.spent.output_tokens
+        if self._has_rate_limits and tokens:
+            provider = turn.context.models[0].endpoint.provider
+            queue.spend_rate(session.database, provider, claim.tenant_id, tokens)
+
+    def _in_stretches(self, claim: Claim, steps: Steps[None]) -> Steps[None]:
+        """Let a turn act for its tenant, and undo what it did since its last pause if it fails."""
+        identities, transactions = self._session.identities, self._transactions
+        is_ready: Any = None
+        try:
+            while True:
+                with (
+                    identities.acting(claim.tenant_id, claim.principal_id),
+                    transactions.stretch(),
+                ):
+                    try:
+                        wait = steps.send(is_ready)
+                    except StopIteration:
+                        return
+                is_ready = yield wait
+        finally:
+            steps.close()
+
+    def _commit_all(self) -> None:
+        """Commit until no turn has paused, so that nothing is open while they wait."""
+        while self._transactions.is_open or self._loop.has_paused:
+            try:
+                self._transactions.commit()
+            except DatabaseError as error:
+                self._begin_anew(error)
+                return
+            self._lost_commits = 0
+            self._loop.go_on()
+
+    def _begin_anew(self, error: DatabaseError) -> None:
+        """A commit failed: what the turns remember is not what their rows say."""
+        self._lost_commits += 1
+        if self._lost_commits == MAX_LOST_COMMITS or not self._puts_off:
+            raise error
+        self._give_all_back()
+        self._loop = Loop()
+
+    def _take_leave(self, results: list[tuple[Any, Any]]) -> None:
+        """Let go of turns that have come to their end, or to where somebody else acts."""
+        for run_id, result in results:
+            claim = self.claims[run_id]
+            if isinstance(result, Exception) and not isinstance(result, ClaimLost):
+                self.failure = result
+                with self._transactions.stretch():
+                    queue.give_back(self._database, claim, _error_value(result), None)
+        self._leave([run_id for run_id, _ in results])
+
+    def _leave(self, run_ids: list[str]) -> None:
+        queue.unlock(self._database, run_ids)
+        for run_id in run_ids:
+            del self.claims[run_id]
+        self.ended += len(run_ids)
+        self._commit_all()
+
+    def _look(self, now: float) -> None:
+        """Say that the driver is alive, and stop what was cancelled or taken by others."""
+        if not self.claims:
+            return
+        if now >= self._next_renewal:
+            self._next_renewal = now + LEASE / 3
+            queue.renew(self._database, self.name, LEASE)
+        held = queue.held(self._database, self.name)
+        lost = [c.run_id for c in self.claims.values() if (c.run_id, c.fence) not in held]
+        for run_id in lost:
+            self._loop.drop(run_id)
+        if lost:
+            self._leave(lost)
+        self._commit_all()
+
+
+def run_turn_stepwise(session: Session, run_id: str, nowait: bool, ticket: str | None) -> str:
+    """Take a turn as far as it can go, and commit before each act and after each step.
+
+    Args:
+        run_id: the turn.
+        nowait: fail at once when somebody else drives it.
+        ticket: of whoever calls, where the login is nobody's own.
+
+    Returns:
+        JSON text, as :func:`pgagentos.agent.driver.run_turn`.
+
+    Raises:
+        DatabaseError: for example ``OS002`` no such turn, ``OS004`` somebody else drives it.
+    """
+    database, identities = session.database, session.identities
+    with database.own_transactions() as transactions:
+        if ticket is not None:
+            ticket_desk.begin(database, identities, ticket)
+        status = turns.lock(database, run_id, nowait)
+        if status in ("awaiting_approval", "awaiting_tool"):
+            status = turns.go_on(database, run_id)
+        elif status == "awaiting_model":
+            turns.end_over_budget(database, run_id)
+        if status not in ("queued", "running"):
+            return turns.state(database, run_id)
+        driver = Driver(session, transactions, puts_off=False)
+        # The lock of the turn ends with this transaction; from the claim on it is the session's.
+        claim = queue.claim_turn(database, run_id, driver.name, LEASE, nowait)
+        # A ticket holds for one transaction. Whoever could claim the turn may drive it to its end.
+        with identities.acting(claim.tenant_id, claim.principal_id):
+            try:
+                driver.claims[run_id] = claim
+                transactions.commit()
+                driver.begin([claim])
+                while driver.claims:
+                    driver.run_once(SLICE)
+            except BaseException as error:
+                raise driver.stopped(error) from None
+            if driver.failure is not None:
+                raise driver.failure
+            return turns.state(database, run_id)
+
+
+def work(session: Session, max_seconds: int, concurrency: int) -> int:
+    """Drive the turns of the queue.
+
+    Args:
+        max_seconds: after that no turn and no step is begun; what runs is waited for.
+        concurrency: most turns at a time.
+
+    Returns:
+        how many turns have left this driver: finished, put off, or waiting for a person.
+
+    Raises:
+        InvalidInput: a limit is not positive.
+    """
+    if max_seconds < 1 or concurrency < 1:
+        raise InvalidInput(
+            "max_seconds and concurrency are at least 1",
+            hint="CALL aos_agent.work(max_seconds => 55, concurrency => 64);",
+        )
+    database = session.database
+    until = time.monotonic() + max_seconds
+    next_claim = next_schedule = 0.0
+    with database.own_transactions() as transactions:
+        require(database, "worker")
+        driver = Driver(session, transactions, puts_off=True)
+        try:
+            while driver.claims or not driver.is_closing:
+                now = time.monotonic()
+                driver.is_closing = now >= until
+                if now >= next_schedule and not driver.is_closing:
+                    next_schedule = now + SCHEDULE_INTERVAL
+                    schedule.fire(database, session.identities, MOST_SCHEDULES)
+                    driver.look_at_limits()
+                room = concurrency - len(driver.claims)
+                if room and now >= next_claim and not driver.is_closing:
+                    next_claim = now + CLAIM_INTERVAL
+                    driver.claim(room)
+                driver.run_once(SLICE)
+        except BaseException as error:
+            raise driver.stopped(error) from None
+        return driver.ended
+
+
+def _error_value(error: Exception) -> dict[str, Any]:
+    """An error of a turn's driver, as the queue keeps it."""
+    if isinstance(error, (AgentOSError, DatabaseError)):
+        return {"kind": "driver", "sqlstate": error.sqlstate, "message": error.message}
+    text = f"internal error: {type(error).__name__}"
+    return {"kind": "driver", "sqlstate": "XX000", "message": text}

@@ -1,0 +1,126 @@
+"""Transactions that the kernel ends itself, below ``CALL``.
+
+A procedure that commits may neither be SECURITY DEFINER nor set a search path (PostgreSQL manual,
+CREATE PROCEDURE), so it has the rights and the path of whoever calls it. Between two commits this
+module gives the kernel's statements the rights and the path that they have below every function.
+After a commit nothing is done before the next statement: a session that only waits holds no
+snapshot, and so keeps no dead row from VACUUM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InvalidInput
+from .backend_user import BackendUser
+
+if TYPE_CHECKING:
+    from .plpy import BackendInterrupts
+
+# Run with the search path of whoever calls: no name, operator or type in them is looked up in it.
+_KERNEL_ROLE = (
+    "select r.oid::pg_catalog.int8 as role_id,"
+    " pg_catalog.current_setting('transaction_isolation') as isolation"
+    " from pg_catalog.pg_roles as r"
+    " where r.rolname operator(pg_catalog.=) 'pgagentos_kernel'::pg_catalog.name"
+)
+_SEARCH_PATH = "select pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)"
+
+
+class OwnTransactions:
+    """The transactions of one procedure call.
+
+    Args:
+        plpy: of PL/Python.
+        user: whose rights the statements have.
+        interrupts: may have run a statement.
+        translated: makes an error of the server one that the kernel knows.
+
+    Raises:
+        InvalidInput: nothing can be committed here.
+    """
+
+    def __init__(
+        self,
+        plpy: Any,
+        user: BackendUser,
+        interrupts: BackendInterrupts,
+        translated: Callable[[Any], BaseException],
+    ) -> None:
+        self._plpy = plpy
+        self._translated = translated
+        self._user = user
+        self._interrupts = interrupts
+        self._rights: ExitStack | None = None
+        self._is_stretch = False
+        self._savepoint: Any = None
+        try:
+            plpy.commit()
+        except plpy.SPIError:  # 2D000
+            raise InvalidInput(
+                "this procedure commits, and here it cannot",
+                hint="CALL it alone: outside of BEGIN, of a function, and of a query string with"
+                " several statements.",
+            ) from None
+        row = plpy.execute(_KERNEL_ROLE)[0]
+        if row["isolation"] != "read committed":
+            raise InvalidInput(
+                f"this procedure needs the isolation level read committed, not {row['isolation']}",
+                hint="SET default_transaction_isolation = 'read committed';",
+            )
+        self._role_id = int(row["role_id"])
+        self._set_search_path = plpy.prepare(_SEARCH_PATH)
+        plpy.commit()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a statement has run since the last commit."""
+        return self._rights is not None or self._interrupts.has_acted
+
+    def enter(self) -> None:
+        """Get ready for a statement."""
+        if self._rights is None:
+            rights = ExitStack()
+            rights.enter_context(self._user.acting_as(self._role_id, restricted=False))
+            self._rights = rights
+            self._plpy.execute(self._set_search_path)
+        if self._is_stretch and self._savepoint is None:
+            self._savepoint = self._plpy.subtransaction()
+            self._savepoint.__enter__()
+
+    @contextmanager
+    def stretch(self) -> Iterator[None]:
+        """See :meth:`pgagentos.database.Transactions.stretch`."""
+        self._is_stretch = True
+        try:
+            yield
+        except BaseException as error:
+            savepoint, self._savepoint, self._is_stretch = self._savepoint, None, False
+            if savepoint is not None:
+                savepoint.__exit__(type(error), error, error.__traceback__)
+            raise
+        savepoint, self._savepoint, self._is_stretch = self._savepoint, None, False
+        if savepoint is not None:
+            savepoint.__exit__(None, None, None)
+
+    def commit(self) -> None:
+        """See :meth:`pgagentos.database.Transactions.commit`."""
+        self.close()
+        try:
+            self._plpy.commit()
+        except self._plpy.SPIError as error:
+            raise self._translated(error) from None
+
+    def rollback(self) -> None:
+        """See :meth:`pgagentos.database.Transactions.rollback`."""
+        self.close()
+        self._plpy.rollback()
+
+    def close(self) -> None:
+        """Give the rights and the search path of the caller back."""
+        self._interrupts.has_acted = False
+        rights, self._rights = self._rights, None
+        if rights is not None:
+            rights.close()

@@ -1,0 +1,47 @@
+-- The drivers that commit. A procedure that commits may neither be SECURITY DEFINER nor set a search path, so these have
+-- the rights of whoever calls them, and the kernel gives its own statements the rights that they need
+-- (plpy_src/pgagentos/gateways/own_transactions.py).
+
+create function aos_agent._record_claimed(run_id uuid, new_steps json, closed_steps json, status text, waiting_reason text, error jsonb,
+        agent_id uuid, used_steps integer[], fence bigint) returns void
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_conversation_id uuid := (select r.conversation_id from aos_core.run as r where r.run_id = _record_claimed.run_id);
+    v_change text;
+begin
+    perform aos_agent._lock_conversation(v_conversation_id);
+    perform aos_core._hold_claim(_record_claimed.run_id, _record_claimed.fence,
+        exists (select from json_array_elements(_record_claimed.closed_steps) as c where c.value ->> 'finished_at' is not null), interval '60 seconds');
+    if cardinality(_record_claimed.used_steps) > 0 then
+        perform aos_agent._record_counted(_record_claimed.run_id, _record_claimed.new_steps, _record_claimed.closed_steps, _record_claimed.status,
+            _record_claimed.waiting_reason, _record_claimed.error, _record_claimed.agent_id, _record_claimed.used_steps);
+    else
+        perform aos_core._record(_record_claimed.run_id, _record_claimed.new_steps, _record_claimed.closed_steps, _record_claimed.status,
+            _record_claimed.waiting_reason, _record_claimed.error);
+    end if;
+    -- Ids and words of the kernel: whoever listens reads the rows, as far as row security lets him.
+    v_change := json_build_object('turn_id', _record_claimed.run_id, 'conversation_id', v_conversation_id, 'status', _record_claimed.status)::text;
+    perform pg_notify('pgagentos_turn', v_change), pg_notify('pgagentos_' || replace(v_conversation_id::text, '-', ''), v_change);
+end
+$$;
+comment on function aos_agent._record_claimed(uuid, json, json, text, text, jsonb, uuid, integer[], bigint) is
+    'Does what aos_core._record and aos_agent._record_counted do, if this claim still holds, and tells who listens. used_steps: the steps that have used tokens; null without a budget.';
+
+create procedure aos_agent.run_turn_stepwise(turn_id uuid, nowait boolean default false, ticket text default null, inout state jsonb default null)
+    language plpython3u
+as $$
+if 'pgagentos' not in GD: plpy.execute('select aos_auth.tenant_id()')
+return GD['pgagentos'](plpy, 'agent.run_turn_stepwise', turn_id, nowait, ticket, state)
+$$;
+comment on procedure aos_agent.run_turn_stepwise(uuid, boolean, text, jsonb) is
+    'Takes a turn as far as it can go, as run_turn does, but commits before each act and after each step: what is shown is durable, and no snapshot is held while the model thinks. CALL it alone. nowait: an error at once when somebody else drives it. ticket: of whoever calls, where the login is nobody''s own.';
+
+create procedure aos_agent.work(max_seconds integer default 55, concurrency integer default 64, inout turns integer default null)
+    language plpython3u
+as $$
+if 'pgagentos' not in GD: plpy.execute('select aos_auth.tenant_id()')
+return GD['pgagentos'](plpy, 'agent.work', max_seconds, concurrency, turns)
+$$;
+comment on procedure aos_agent.work(integer, integer, integer) is
+    'Drives the turns of the queue, up to concurrency at a time, for max_seconds; then begins nothing more, waits for the model calls under way, and gives back what is not finished. CALL it alone. Returns how many turns have left it. See docs/queue.md.';
