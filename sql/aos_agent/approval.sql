@@ -74,6 +74,9 @@ begin
     end if;
     perform aos_core._log(v_run.tenant_id, v_run.conversation_id, v_run.run_id, 'approval_decided',
         jsonb_build_object('step_id', v_step.step_id, 'decision', v_decision, 'arguments_hash', v_approval.arguments_hash));
+    if v_run.is_queued and v_status <> 'awaiting_approval' then
+        perform aos_core._wait(q.run_id, aos_core._now()) from aos_core.queue as q where q.run_id = v_run.run_id and q.worker is null;
+    end if;
     return jsonb_build_object('status', v_decision, 'step_id', v_step.step_id, 'turn_id', v_run.run_id, 'turn_status', v_status);
 end
 $$;

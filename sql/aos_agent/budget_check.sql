@@ -3,7 +3,7 @@ create function aos_agent._shared_use(tenant_id uuid, agent_id uuid) returns jso
     language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_day constant date := (statement_timestamp() at time zone 'UTC')::date;
+    v_day constant date := (clock_timestamp() at time zone 'UTC')::date;
 begin
     return (select json_build_object('transaction', pg_current_xact_id()::text, 'snapshot', pg_current_snapshot()::text,
             'tenant month', json_build_array(sum(u.tokens), sum(u.cost)),
@@ -31,7 +31,8 @@ declare
     v_is_shared boolean;
     v_is_conversations boolean;
     v_is_in_money boolean;
-    v_day constant timestamp := date_trunc('day', statement_timestamp() at time zone 'UTC');
+    v_now constant timestamptz := clock_timestamp();  -- a worker's statement goes on for as long as it works
+    v_day constant timestamp := date_trunc('day', v_now at time zone 'UTC');
 begin
     select json_agg(json_build_array(b.budget_id, case when b.conversation_id is not null then 'conversation'
                when b.agent_id is not null then 'agent' else 'tenant' end, b.period, b.max_tokens, b.max_cost) order by b.budget_id),
@@ -50,7 +51,7 @@ begin
                        sum(u.cost) filter (where u.at >= date_trunc('month', v_day))),
                    'conversation day', json_build_array(sum(u.tokens) filter (where u.at >= v_day), sum(u.cost) filter (where u.at >= v_day)))
           into v_conversation
-          from (select r.input_tokens + r.output_tokens as tokens, r.cost, coalesce(r.finished_at, statement_timestamp()) at time zone 'UTC' as at
+          from (select r.input_tokens + r.output_tokens as tokens, r.cost, coalesce(r.finished_at, v_now) at time zone 'UTC' as at
                   from aos_core.run as r
                  where r.conversation_id = _budgets_of.conversation_id and r.tenant_id = _budgets_of.tenant_id) as u;
     end if;

@@ -8,6 +8,7 @@ create table aos_agent.agent (
     runner text not null default 'auto',
     max_model_calls integer,
     max_turn_tokens integer,
+    max_concurrent_turns integer,
     is_active boolean not null default true,
     created_at timestamptz not null default now(),
     constraint agent_pkey primary key (agent_id, tenant_id),
@@ -18,15 +19,17 @@ create table aos_agent.agent (
     constraint agent_has_a_role foreign key (role_name) references aos_auth.role (role_name),
     constraint agent_has_a_registered_db_role foreign key (db_role, tenant_id) references aos_auth.agent_role (db_role, tenant_id),
     constraint agent_runner_is_known check (runner in ('auto', 'database', 'external')),
-    constraint agent_limits_are_positive check (max_model_calls > 0 and max_turn_tokens > 0)
+    constraint agent_limits_are_positive check (max_model_calls > 0 and max_turn_tokens > 0 and max_concurrent_turns > 0)
 );
 create index agent_persona on aos_agent.agent (persona_id);
+create index agent_limited on aos_agent.agent (tenant_id) where max_concurrent_turns is not null;
 comment on table aos_agent.agent is 'An agent: a persona at work, with its skills and limits.';
 comment on column aos_agent.agent.role_name is 'The role whose default skills it has when it was given none of its own.';
 comment on column aos_agent.agent.db_role is 'The database role that its tools run as, registered by aos_auth.register_agent_role; null: pgagentos_agent.';
 comment on column aos_agent.agent.runner is 'Who calls the model. database: run_turn itself. external: an outside worker. auto: the database where it can reach the model, else a worker.';
 comment on column aos_agent.agent.max_model_calls is 'Most model calls of one turn; null: the setting max_model_calls.';
 comment on column aos_agent.agent.max_turn_tokens is 'Most tokens, input and output, of one turn; null: no limit.';
+comment on column aos_agent.agent.max_concurrent_turns is 'Most turns of this agent that workers drive at the same time; null: no limit.';
 comment on column aos_agent.agent.is_active is 'False: no new turn starts.';
 
 create table aos_agent.agent_skill (

@@ -5,17 +5,24 @@ create table aos_auth.tenant (
     is_active boolean not null default true,
     created_at timestamptz not null default now(),
     keep_conversations interval,
+    max_concurrent_turns integer,
+    requests_per_minute integer,
+    tokens_per_minute integer,
     constraint tenant_pkey primary key (tenant_id),
     constraint tenant_name_is_unique unique (name),
     constraint tenant_name_is_not_empty check (name <> ''),
     constraint tenant_id_is_not_the_one_that_stands_for_all check (tenant_id <> '00000000-0000-0000-0000-000000000000'),
-    constraint tenant_keeps_conversations_for_some_time check (keep_conversations > interval '0')
+    constraint tenant_keeps_conversations_for_some_time check (keep_conversations > interval '0'),
+    constraint tenant_limits_are_positive check (max_concurrent_turns > 0 and requests_per_minute > 0 and tokens_per_minute > 0)
 );
 comment on table aos_auth.tenant is 'An organisation. Every other row of pgAgentOS that belongs to a customer carries its tenant_id.';
 comment on column aos_auth.tenant.name is 'Short unique name, for example tech_corp.';
 comment on column aos_auth.tenant.display_name is 'Name shown to people.';
 comment on column aos_auth.tenant.is_active is 'False: no turn of this tenant starts, its tickets are refused, its logins see nothing.';
 comment on column aos_auth.tenant.keep_conversations is 'Conversations in which nothing happened for so long are deleted by aos_agent.apply_retention; null: never.';
+comment on column aos_auth.tenant.max_concurrent_turns is 'Most turns of this tenant that workers drive at the same time; null: no limit.';
+comment on column aos_auth.tenant.requests_per_minute is 'Most model calls a minute of its turns that workers drive; null: no limit.';
+comment on column aos_auth.tenant.tokens_per_minute is 'Most tokens, input and output, a minute of its turns that workers drive; null: no limit.';
 
 create table aos_auth.role (
     role_name text not null,

@@ -3,7 +3,7 @@ declare
     v_table text;
 begin
     foreach v_table in array array['run', 'step', 'approval', 'cancel_request', 'event_log', 'event_log_default', 'event_head',
-            'event_seal', 'session_memory'] loop
+            'event_seal', 'session_memory', 'queue', 'queue_lane'] loop
         execute format('alter table aos_core.%I enable row level security', v_table);
         execute format('alter table aos_core.%I force row level security', v_table);
         execute format($policy$create policy tenant on aos_core.%I

@@ -33,6 +33,7 @@ declare
     v_is_final boolean := _record.status in ('completed', 'failed', 'cancelled');
     v_actor text;
     v_detail jsonb;
+    v_is_queued boolean;
 begin
     if v_is_final then
         v_actor := aos_auth.actor();
@@ -116,12 +117,16 @@ begin
                    else r.event_hash end
           from total as t
          where r.run_id = _record.run_id
-        returning r.tenant_id, r.conversation_id, r.run_id, r.event_no, r.event_hash
+        returning r.tenant_id, r.conversation_id, r.run_id, r.event_no, r.event_hash, r.is_queued
     )
     insert into aos_core.event_log (created_at, event_no, chain_id, tenant_id, run_id, event_type, actor, detail, hash)
     select v_now, r.event_no, r.conversation_id, r.tenant_id, r.run_id, 'turn_' || _record.status, v_actor, v_detail, r.event_hash
       from run as r
-     where v_is_final;
+     where v_is_final
+    returning (select r.is_queued from run as r) into v_is_queued;
+    if v_is_queued then
+        delete from aos_core.queue as q where q.run_id = _record.run_id and q.died_at is null;  -- a dead letter stays
+    end if;
 
     if _record.status = 'awaiting_approval' then
         with requested as (
@@ -142,6 +147,12 @@ begin
             perform aos_core._log(r.tenant_id, r.conversation_id, r.run_id, 'approval_requested', v_detail)
                from aos_core.run as r where r.run_id = _record.run_id;
         end if;
+        -- Whoever drove it is through with it, unless calls are left that need no person.
+        perform aos_core._wait(r.run_id, aos_core._expires_first(r.run_id))
+           from aos_core.run as r
+          where r.run_id = _record.run_id and r.is_queued
+            and not exists (select from aos_core.step as s
+                             where s.run_id = r.run_id and s.finished_at is null and s.status <> 'awaiting_approval');
     end if;
 end
 $$;

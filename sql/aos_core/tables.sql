@@ -71,9 +71,9 @@ comment on column aos_core.run.cached_tokens is 'The part of input_tokens that t
 comment on column aos_core.run.transcript_bytes is 'Bytes of the messages of this turn in the neutral format: what it takes of a later prompt.';
 comment on column aos_core.run.event_no is 'Number of the last entry of the conversation in aos_core.event_log, when this was its last turn.';
 comment on column aos_core.run.event_hash is 'Hash of that entry.';
+comment on column aos_core.run.is_queued is 'A worker drives it, or did: it has, or had, a row in aos_core.queue.';
 comment on column aos_core.run.runner is 'database: run_turn calls the model here. external: an outside worker does.';
 comment on column aos_core.run.cost is 'US dollars, from the prices in the registry; null: a model without a price.';
-comment on column aos_core.run.is_queued is 'A worker drives it, or is to: it is in aos_core.queue.';
 comment on column aos_core.run.waiting_reason is 'Why the turn waits for somebody outside.';
 comment on column aos_core.run.error is 'What failed: {"sqlstate", "message", "hint", "kind"}.';
 

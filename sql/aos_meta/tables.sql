@@ -25,7 +25,14 @@ create table aos_meta.setting (
     constraint sql_query_caps_are_whole_numbers_within_reason
         check (case name when 'sql_query_max_rows' then value::text ~ '^[1-9]\d{0,3}$' when 'sql_query_max_bytes' then value::text ~ '^[1-9]\d{2,6}$'
             when 'sql_query_memory_megabytes' then value::text ~ '^(6[4-9]|[7-9]\d|[1-9]\d{2}|[1-3]\d{3})$'
-            when 'sql_query_temporary_megabytes' then value::text ~ '^\d{1,4}$' when 'sql_query_max_cost' then value::text ~ '^[1-9]\d{0,11}$' else true end)
+            when 'sql_query_temporary_megabytes' then value::text ~ '^\d{1,4}$' when 'sql_query_max_cost' then value::text ~ '^[1-9]\d{0,11}$' else true end),
+    constraint queue_max_attempts_is_between_1_and_1000
+        check (name <> 'queue_max_attempts' or value::text ~ '^([1-9]\d{0,2}|1000)$'),
+    constraint queue_retry_seconds_is_between_0_and_3600
+        check (case when name = 'queue_retry_seconds' then jsonb_typeof(value) = 'number' and value::text::numeric between 0 and 3600 else true end),
+    constraint queue_keeps_for_a_positive_interval
+        check (case when name in ('queue_keep_dedup_keys', 'queue_keep_dead_letters')
+                    then coalesce((value #>> '{}')::interval > interval '0', false) else true end)
 );
 comment on table aos_meta.setting is 'Settings of the installation, edited by the operator with plain SQL.';
 comment on column aos_meta.setting.value is 'What the setting says, as JSON: a number, a string in quotes, true, false or null.';
@@ -39,6 +46,8 @@ create table aos_meta.provider (
     api_key_env text,
     carrier text not null default 'wire',
     options jsonb not null default '{}',
+    requests_per_minute integer,
+    tokens_per_minute integer,
     is_builtin boolean not null default false,
     constraint provider_pkey primary key (provider),
     constraint provider_name_is_not_empty check (provider <> ''),
@@ -46,6 +55,7 @@ create table aos_meta.provider (
     constraint provider_carrier_is_known check (carrier in ('wire', 'sdk')),
     constraint provider_base_url_is_http check (base_url ~ '^https?://[^/\s]+(/[^\s]*[^/\s])?$'),
     constraint provider_options_are_an_object check (jsonb_typeof(options) = 'object'),
+    constraint provider_limits_are_positive check (requests_per_minute > 0 and tokens_per_minute > 0),
     constraint provider_api_key_env_is_a_variable_name check (api_key_env ~ '^[A-Za-z_][A-Za-z0-9_]*$')
 );
 comment on table aos_meta.provider is 'A service that models are called at: one row a service, edited by the operator with plain SQL.';
@@ -55,6 +65,8 @@ comment on column aos_meta.provider.secret_name is 'Name of the stored secret th
 comment on column aos_meta.provider.api_key_env is 'Environment variable of the database server that holds the key, when no secret does.';
 comment on column aos_meta.provider.carrier is 'wire: the kernel''s own lean client. sdk: the vendor''s official Python package.';
 comment on column aos_meta.provider.options is 'Options of the driver, see docs/providers.md.';
+comment on column aos_meta.provider.requests_per_minute is 'Most model calls a minute of all turns that workers drive, shared fairly by the tenants; null: no limit.';
+comment on column aos_meta.provider.tokens_per_minute is 'Most tokens, input and output, a minute of all turns that workers drive; null: no limit.';
 comment on column aos_meta.provider.is_builtin is 'True while the row is as CREATE EXTENSION made it; pg_dump leaves such rows out.';
 
 create table aos_meta.llm_model_registry (
@@ -115,7 +127,11 @@ insert into aos_meta.setting (name, value, description, is_builtin) values
     ('sql_query_max_bytes', '65536', 'Most bytes of rows that sql_query returns.', true),
     ('sql_query_memory_megabytes', '64', 'Most memory that a query of sql_query may add to its session.', true),
     ('sql_query_temporary_megabytes', '64', 'Most temporary files that a query of sql_query may write.', true),
-    ('sql_query_max_cost', '1000000', 'Highest cost, as the planner estimates it, of a query that sql_query runs.', true);
+    ('sql_query_max_cost', '1000000', 'Highest cost, as the planner estimates it, of a query that sql_query runs.', true),
+    ('queue_max_attempts', '5', 'How many times in a row a worker may fail to bring a queued turn further before it becomes a dead letter.', true),
+    ('queue_retry_seconds', '5', 'How long a queued turn waits after its first failure; twice as long after each further one, at most an hour.', true),
+    ('queue_keep_dedup_keys', '"7 days"', 'How long aos_agent.submit knows a dedup_key.', true),
+    ('queue_keep_dead_letters', '"30 days"', 'How long dead letters stay in the queue.', true);
 
 select pg_catalog.pg_extension_config_dump('aos_meta.setting', 'where not is_builtin');
 select pg_catalog.pg_extension_config_dump('aos_meta.provider', 'where not is_builtin');
