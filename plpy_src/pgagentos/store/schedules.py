@@ -65,8 +65,8 @@ def lock(database: Database, key: Key) -> Due | None:
     rows = database.rows(
         "select s.schedule_id, s.tenant_id, s.agent_id, s.cron_expression, s.time_zone, s.content,"
         " s.conversation, s.on_missed, s.priority,"
-        " extract(epoch from s.next_run_at)::double precision as next_run,"
-        " extract(epoch from aos_core._now())::double precision as now,"
+        " extract(epoch from s.next_run_at)::float8 as next_run,"
+        " extract(epoch from aos_core._now())::float8 as now,"
         " s.principal_id is null or exists (select from aos_auth.principal as p"
         "  where p.principal_id = s.principal_id and p.tenant_id = s.tenant_id and p.is_active)"
         " as principal_is_active"
@@ -142,7 +142,7 @@ def add_run(database: Database, due: Due, run_id: str, moment: float) -> None:
     """Keep which turn was started for which moment."""
     database.rows(
         "insert into aos_agent.schedule_run (run_id, tenant_id, schedule_id, scheduled_for)"
-        " values ($1::uuid, $2::uuid, $3::uuid, to_timestamp($4::double precision))",
+        " values ($1::uuid, $2::uuid, $3::uuid, to_timestamp($4::numeric::float8))",
         run_id,
         due.tenant_id,
         due.schedule_id,
@@ -158,7 +158,7 @@ def close(database: Database, key: Key, status: str, reason: str | None, next_ru
     """
     database.rows(
         "update aos_agent.schedule as s set last_status = $3::text, last_reason = $4::text,"
-        " last_at = aos_core._now(), next_run_at = to_timestamp($5::double precision)"
+        " last_at = aos_core._now(), next_run_at = to_timestamp($5::numeric::float8)"
         " where s.schedule_id = $1::uuid and s.tenant_id = $2::uuid",
         key.schedule_id,
         key.tenant_id,
