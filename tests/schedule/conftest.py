@@ -44,7 +44,7 @@ def standing_clock(database: Database) -> None:
             "grant usage on schema clock to public; grant select on clock.hand to public;"
             "insert into clock.hand values (now());"
             "create or replace function aos_core._now() returns timestamptz language plpgsql"
-            " volatile parallel safe as $$ begin return (select h.now from clock.hand as h); end $$;"
+            " volatile parallel safe as $$ begin return (select now from clock.hand); end $$;"
             # what CALL aos_agent.work does each second, for whoever calls it
             "create function clock.fire(most integer) returns integer language sql"
             " security definer set search_path = pg_catalog, pg_temp"

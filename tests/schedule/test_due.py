@@ -1,4 +1,4 @@
-"""When schedules run: moments, time zones, what was missed, what overlaps. The clock stands still."""
+"""When schedules run: moments, time zones, what was missed, what overlaps. A clock stands still."""
 
 from __future__ import annotations
 
@@ -42,7 +42,14 @@ def test_the_view_shows_what_came_of_it(clock: Clock, house: House, agent: Agent
     assert shown(house, schedule, columns) == ("news", agent.name, None, None, None, True)
     clock.set("2026-01-05 09:00:01")
     fire(house)
-    assert shown(house, schedule, columns) == ("news", agent.name, "awaiting_model", None, None, False)
+    assert shown(house, schedule, columns) == (
+        "news",
+        agent.name,
+        "awaiting_model",
+        None,
+        None,
+        False,
+    )
     end_turns(house)
     [turn] = shown(house, schedule, "last_turn_id")
     assert shown(house, schedule, "last_status, last_answer") == ("completed", f"answer of {turn}")
