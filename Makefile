@@ -10,7 +10,7 @@ $(error the SQL files cannot be put in order, see the line above)
 endif
 
 DATA_built   = $(EXTENSION)--$(EXTVERSION).sql
-EXTRA_CLEAN  = build results regression.diffs regression.out
+EXTRA_CLEAN  = $(EXTENSION)-*-sql-only.sql build results regression.diffs regression.out
 REGRESS      = installed
 REGRESS_OPTS = --inputdir=tests/installcheck --load-extension=plpython3u --load-extension=vector \
                --load-extension=pgcrypto --load-extension=$(EXTENSION)
@@ -47,6 +47,13 @@ BYTE_COMPILE = env -u PYTHONDONTWRITEBYTECODE $(BACKEND_PYTHON) -m compileall -q
 
 $(EXTENSION)--$(EXTVERSION).sql: $(SQL_FILES) $(EXTENSION).control scripts/sql_order
 	@for file in $(SQL_FILES); do printf '\n-- %s\n' "$$file"; cat "$$file" || exit 1; done > $@.new
+	@mv -f $@.new $@
+
+# The edition for a database without extension files and without PL/Python: docs/sql_only.md.
+SQL_ONLY = $(EXTENSION)-$(EXTVERSION)-sql-only.sql
+
+$(SQL_ONLY): $(SQL_FILES) $(wildcard sql/sql_only/*) $(EXTENSION).control scripts/sql_order scripts/build_sql_only.py scripts/sql_statements.py
+	@scripts/build_sql_only.py $@.new
 	@mv -f $@.new $@
 
 ##: Build and install
@@ -86,6 +93,9 @@ install-deps: require-python ## Install the hash-locked Python packages alone, i
 	  rm -rf '$(site)'; mv '$(site).new' '$(site)'; \
 	fi
 
+sql-only: $(SQL_ONLY) ## Write the edition that is one SQL script, for a database without extension files (docs/sql_only.md)
+	@echo 'Written: $(SQL_ONLY). Run it as the role that is to own it: psql -d mydb -f $(SQL_ONLY)'
+
 uninstall: uninstall-python ## Remove everything that install put there
 .PHONY: uninstall-python
 uninstall-python:
@@ -116,4 +126,4 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^##: / { printf "\n%s\n", substr($$0, 5) } \
 	  /^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: setup install install-kernel install-deps uninstall installcheck demo test lint bench snapshot lock help
+.PHONY: setup install install-kernel install-deps sql-only uninstall installcheck demo test lint bench snapshot lock help
