@@ -10,7 +10,6 @@ declare
     v_conversation_id uuid := (select r.conversation_id from aos_core.run as r where r.run_id = _record_claimed.run_id);
     v_change text;
 begin
-    perform aos_agent._lock_conversation(v_conversation_id);
     perform aos_core._hold_claim(_record_claimed.run_id, _record_claimed.fence,
         exists (select from json_array_elements(_record_claimed.closed_steps) as c where c.value ->> 'finished_at' is not null), interval '60 seconds');
     if cardinality(_record_claimed.used_steps) > 0 then

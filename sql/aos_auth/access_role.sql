@@ -21,6 +21,16 @@ begin
                 hint = format('Rename it, or ALTER ROLE %I NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOCREATEDB NOREPLICATION;', v_name);
         end if;
     end loop;
+    -- The kernel stops sessions that drive a turn which is cancelled, and shows who drives what.
+    foreach v_name in array array['pg_signal_backend', 'pg_read_all_stats'] loop
+        if not pg_has_role('pgagentos_kernel', v_name, 'member') then
+            begin
+                execute format('grant %I to pgagentos_kernel', v_name);
+            exception when unique_violation then  -- another session does it just now
+                null;
+            end;
+        end if;
+    end loop;
     -- The kernel gives out the accesses, so that an operator need not be a superuser (grant_access).
     foreach v_name in array array['operator', 'secret_manager', 'approver', 'developer', 'auditor', 'worker', 'user'] loop
         v_name := 'pgagentos_' || v_name;

@@ -8,7 +8,7 @@ from ..database import Database
 from ..errors import InvalidInput
 from ..identity import Identities
 from ..in_flight import InFlight
-from ..net.wait import Wait, run
+from ..net.wait import Interrupted, Wait, run
 from ..price import UNITS
 from ..providers.wire import dumps
 from ..store import turns
@@ -42,10 +42,14 @@ class OneTransaction:
             or not turns.cancel_requested(self._database, context.run_id)
         ):
             return False
-        turns.record(self._database, turn, "running")
-        turns.cancel(self._database, context.run_id)
-        turn.status = "cancelled"
+        self.cancel(turn)
         return True
+
+    def cancel(self, turn: Turn) -> None:
+        """Close the turn as cancelled; what it did stays recorded."""
+        turns.record(self._database, turn, "running")
+        turns.cancel(self._database, turn.context.run_id)
+        turn.status = "cancelled"
 
     def puts_off(self, turn: Turn, failure: NoAnswer, step_no: int) -> bool:
         """See :class:`pgagentos.agent.loop.Pace`."""
@@ -158,9 +162,30 @@ def _advance(session: Session, turn: Turn) -> None:
                 session.database.interrupts,
             )
         is_interrupted = False
+    except Interrupted as interrupted:
+        if context.is_uncommitted:
+            raise
+        _make_sure_of_cancel(session, interrupted, context.run_id)
+        session.pace.cancel(turn)
+        is_interrupted = False
     finally:
         # The rows go when the caller rolls back, or is cancelled or killed; the money is spent.
         session.database.log(_driven(turn, is_interrupted))
+
+
+def _make_sure_of_cancel(session: Session, interrupted: Interrupted, run_id: str) -> None:
+    """Go on only if it was ``cancel_turn`` that has interrupted this session.
+
+    Raises:
+        Interrupted: it was the user or a timeout, or the session is to end.
+    """
+    if not hasattr(interrupted, "original"):
+        try:
+            session.database.obey()  # else the next statement would
+        except Interrupted as obeyed:
+            interrupted = obeyed
+    if not turns.cancel_requested(session.database, run_id, waits=True):
+        raise interrupted
 
 
 def _driven(turn: Turn, is_interrupted: bool) -> str:

@@ -73,7 +73,10 @@ def claim_turn(database: Database, run_id: str, worker: str, lease: float, nowai
 def held(database: Database, worker: str) -> set[tuple[str, int]]:
     """Which claims a driver still has, by turn and fence; others were taken away, or cancelled."""
     rows = database.rows(
-        "select q.run_id, q.fence from aos_core.queue as q where q.worker = $1::text", worker
+        "select distinct q.run_id, q.fence from aos_core.queue_lane as l"
+        " join aos_core.queue as q on q.tenant_id = l.tenant_id and q.claimed_at >= l.begins_at"
+        " where l.runner is null and q.worker = $1::text",
+        worker,
     )
     return {(row["run_id"], row["fence"]) for row in rows}
 

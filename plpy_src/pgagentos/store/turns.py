@@ -22,13 +22,13 @@ TIMEOUT_SECONDS = 600.0
 
 
 def lock(database: Database, run_id: str, nowait: bool) -> str:
-    """Lock a turn's conversation for the rest of the transaction.
+    """Lock a turn, and its conversation, for the rest of the transaction in order to drive it.
 
     Returns:
         the turn's status, as it is now that the lock is held.
     """
     rows = database.rows(
-        "select (aos_agent._lock_turn($1::uuid, $2::boolean)).status", run_id, nowait
+        "select (aos_agent._drive_turn($1::uuid, $2::boolean)).status", run_id, nowait
     )
     return str(rows[0]["status"])
 
@@ -199,9 +199,15 @@ def _model(database: Database, row: Mapping[str, Any], turn: Mapping[str, Any]) 
     )
 
 
-def cancel_requested(database: Database, run_id: str) -> bool:
-    """Whether another session has asked, and committed, that this turn be cancelled."""
-    rows = database.rows("select aos_agent._is_cancel_requested($1::uuid) as requested", run_id)
+def cancel_requested(database: Database, run_id: str, *, waits: bool = False) -> bool:
+    """Whether another session has asked, and committed, that this turn be cancelled.
+
+    Args:
+        waits: for one that is just about to.
+    """
+    rows = database.rows(
+        "select aos_agent._is_cancel_requested($1::uuid, $2::boolean) as requested", run_id, waits
+    )
     return bool(rows[0]["requested"])
 
 
