@@ -123,4 +123,7 @@ class OwnTransactions:
         self._interrupts.has_acted = False
         rights, self._rights = self._rights, None
         if rights is not None:
+            is_nested_well = self._user.role_id() == self._role_id
             rights.close()
+            if not is_nested_well:
+                raise RuntimeError("rights were not given back in the order in which they came")

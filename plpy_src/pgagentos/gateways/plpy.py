@@ -153,6 +153,8 @@ class PlpyDatabase:
     @contextmanager
     def as_role(self, role: str | int, *, restricted: bool = False) -> Iterator[None]:
         """See :meth:`pgagentos.database.Database.as_role`."""
+        if self._own is not None:
+            self._own.enter()  # or the kernel's rights would come on top of this role's
         role_id = role if isinstance(role, int) else identities.plain_role_id(self, role)
         with self._user.acting_as(role_id, restricted=restricted):
             yield
