@@ -44,7 +44,7 @@ grant execute on function aos_agent.ask(text, text, uuid), aos_agent.open_conver
         aos_agent.start_turn(uuid), aos_agent.run_turn(uuid, boolean), aos_agent.cancel_turn(uuid)
     to pgagentos_user, pgagentos_developer, pgagentos_worker, pgagentos_operator;
 grant execute on function aos_agent.process_tool_call(uuid, text, jsonb, text, bigint),
-        aos_agent.record_tool_result(uuid, text, jsonb, text, bigint), aos_agent.finish_turn(uuid, text, bigint)
+        aos_agent.record_tool_result(uuid, text, jsonb, text, bigint, boolean), aos_agent.finish_turn(uuid, text, bigint)
     to pgagentos_worker, pgagentos_operator;
 grant execute on function aos_agent.approve_tool_call(uuid, text), aos_agent.reject_tool_call(uuid, text)
     to pgagentos_approver, pgagentos_operator;

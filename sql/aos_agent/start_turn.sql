@@ -120,9 +120,32 @@ $$;
 comment on function aos_agent._start_turn(uuid, text, text) is
     'Starts a turn on the messages that no turn has answered yet, and on this new one if given. agent_name: whose conversation it has to be. Returns turn_id.';
 
+create function aos_agent._enqueue_outside(run_id uuid) returns void
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Not a turn that fell to a worker because the database has no key: whoever started that drives it himself, or submits.
+    if exists (select from aos_core.run as r
+                 join aos_agent.conversation as c on c.conversation_id = r.conversation_id and c.tenant_id = r.tenant_id
+                 join aos_agent.agent as a on a.agent_id = c.agent_id and a.tenant_id = c.tenant_id
+                where r.run_id = _enqueue_outside.run_id and a.runner = 'external')
+    then
+        perform aos_core._enqueue(_enqueue_outside.run_id);
+    end if;
+end
+$$;
+comment on function aos_agent._enqueue_outside(uuid) is 'Puts a turn that was just started into the queue when its agent is run by outside workers.';
+
 create function aos_agent.start_turn(conversation_id uuid) returns uuid
-    language sql security definer set search_path = pg_catalog, pg_temp
-return aos_agent._start_turn(conversation_id);
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_run_id uuid := aos_agent._start_turn(start_turn.conversation_id);
+begin
+    perform aos_agent._enqueue_outside(v_run_id);
+    return v_run_id;
+end
+$$;
 comment on function aos_agent.start_turn(uuid) is
     'Starts a turn on the messages that no turn has answered yet. Returns turn_id, for run_turn.';
 

@@ -93,23 +93,35 @@ return coalesce((select bool_or(s.finished_at is null) from aos_core.step as s
     where s.run_id = _last_reply_is_open.run_id and s.kind = 'tool'), false);
 comment on function aos_agent._last_reply_is_open(uuid) is 'Whether calls of the last model reply still wait for their end: then one more call belongs to the same reply.';
 
-create function aos_agent._external_turn(turn_id uuid) returns aos_core.run
+create function aos_agent._external_turn(turn_id uuid, fence bigint default null, made_progress boolean default true) returns aos_core.run
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_run aos_core.run := aos_agent._lock_turn(_external_turn.turn_id);
+    v_worker text;
 begin
-    if v_run.status in ('completed', 'failed', 'cancelled') then
+    if fence is not null then
+        perform aos_core._hold_claim(v_run.run_id, fence, made_progress, null);
+    elsif v_run.status in ('completed', 'failed', 'cancelled') then
         raise exception using errcode = 'OS003', message = format('turn %s is already %s', v_run.run_id, v_run.status),
             hint = 'SELECT aos_agent.start_turn(conversation_id) starts the next one.';
-    elsif v_run.runner <> 'external' then
+    elsif v_run.is_queued and v_run.runner = 'external' then
+        select q.worker into v_worker from aos_core.queue as q
+         where q.run_id = v_run.run_id and q.worker is not null and q.lease_until > aos_core._now();
+        if found then
+            raise exception using errcode = 'OS004', message = format('turn %s is driven by worker %s', v_run.run_id, v_worker),
+                hint = 'Pass the fence of your claim, or leave the turn to that worker. aos_agent.cancel_turn(turn_id) takes it away.';
+        end if;
+    end if;
+    if v_run.runner <> 'external' then
         raise exception using errcode = 'OS003', message = format('turn %s is run by the database', v_run.run_id),
             hint = 'SELECT aos_agent.run_turn(turn_id) runs it whole; set runner = ''external'' of the agent to drive its turns from outside.';
     end if;
     return v_run;
 end
 $$;
-comment on function aos_agent._external_turn(uuid) is 'Locks an unfinished turn that an outside worker drives; an error for any other turn.';
+comment on function aos_agent._external_turn(uuid, bigint, boolean) is
+    'Locks an unfinished turn that an outside worker drives; an error for any other turn, and for whoever has not its claim. Without a fence it is an error while a living worker has claimed it.';
 
 create function aos_agent._tool_call_state(step aos_core.step) returns jsonb
     language plpgsql stable set search_path = pg_catalog, pg_temp
@@ -130,7 +142,7 @@ create function aos_agent.process_tool_call(turn_id uuid, tool_name text, argume
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_run aos_core.run := aos_agent._external_turn(process_tool_call.turn_id);
+    v_run aos_core.run := aos_agent._external_turn(process_tool_call.turn_id, process_tool_call.fence);
     v_step aos_core.step;
     v_call record;
     v_last_no integer;
@@ -206,15 +218,17 @@ $$;
 comment on function aos_agent.process_tool_call(uuid, text, jsonb, text, bigint) is
     'An outside worker asks about a call that the model wants. status approved: run it and record_tool_result. completed: it has been run in the database, see result. awaiting_approval, denied, invalid_arguments, unknown_tool: as they say.';
 
-create function aos_agent.record_tool_result(turn_id uuid, tool_name text, result jsonb, call_id text default null, fence bigint default null)
+create function aos_agent.record_tool_result(turn_id uuid, tool_name text, result jsonb, call_id text default null, fence bigint default null,
+        is_error boolean default false)
     returns jsonb
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_run aos_core.run := aos_agent._external_turn(record_tool_result.turn_id);
+    v_run aos_core.run := aos_agent._external_turn(record_tool_result.turn_id, record_tool_result.fence);
     v_waiting aos_core.step[];
     v_step aos_core.step;
     v_status text;
+    v_result json := coalesce(record_tool_result.result::json, 'null');
 begin
     perform aos_auth._require('worker');
     select coalesce(array_agg(s), '{}') into v_waiting
@@ -222,6 +236,15 @@ begin
      where s.run_id = v_run.run_id and s.tool_name = record_tool_result.tool_name and s.status in ('awaiting_result', 'approved')
        and (record_tool_result.call_id is null or s.call_id = record_tool_result.call_id);
     if cardinality(v_waiting) = 0 then
+        if record_tool_result.fence is not null then
+            -- A worker that has claimed the turn may not have heard that it is recorded already.
+            select s.* into v_step from aos_core.step as s
+             where s.run_id = v_run.run_id and s.call_id = record_tool_result.call_id and s.tool_name = record_tool_result.tool_name
+               and s.status in ('completed', 'failed');
+            if found then
+                return aos_agent._recorded(v_run.run_id, v_step, record_tool_result.fence);
+            end if;
+        end if;
         raise exception using errcode = 'OS002',
             message = format('no call of %s waits for a result%s', record_tool_result.tool_name, ' under call_id ' || record_tool_result.call_id),
             hint = 'Announce the call with process_tool_call first; a call that waits for a person cannot have a result yet.';
@@ -238,21 +261,40 @@ begin
         raise exception using errcode = 'OS003', message = format('call %s of %s is run by the database', v_step.call_id, v_step.tool_name),
             hint = format('SELECT aos_agent.run_turn(%L) runs it, now that it is approved.', v_run.run_id);
     end if;
-    v_status := aos_core._next_status(v_run.run_id, v_step.step_no);
-    perform aos_core._record(v_run.run_id, '[]', json_build_array(json_build_object('step_no', v_step.step_no, 'status', 'completed',
-        'finished_at', clock_timestamp(), 'message', aos_agent._tool_message(v_step.call_id, record_tool_result.result::json))), v_status,
-        v_run.waiting_reason);
-    return jsonb_build_object('status', 'recorded', 'step_id', v_step.step_id, 'call_id', v_step.call_id, 'turn_status', v_status);
+    perform aos_core._record(v_run.run_id, '[]', json_build_array(json_build_object('step_no', v_step.step_no,
+        'status', case when record_tool_result.is_error then 'failed' else 'completed' end, 'finished_at', clock_timestamp(),
+        'message', aos_agent._tool_message(v_step.call_id, v_result, record_tool_result.is_error),
+        'error', case when record_tool_result.is_error then json_build_object('message', v_result) end)),
+        aos_core._next_status(v_run.run_id, v_step.step_no), v_run.waiting_reason);
+    return aos_agent._recorded(v_run.run_id, v_step, record_tool_result.fence);
 end
 $$;
-comment on function aos_agent.record_tool_result(uuid, text, jsonb, text, bigint) is
-    'An outside worker reports what a tool call returned. call_id tells parallel calls of one tool apart.';
+comment on function aos_agent.record_tool_result(uuid, text, jsonb, text, bigint, boolean) is
+    'An outside worker reports what a tool call returned; is_error: what went wrong with it. call_id tells parallel calls of one tool apart. With a fence, and when no call is left for the worker, turn has how the turn stands then, as claim_turn returns it.';
+
+create function aos_agent._recorded(run_id uuid, step aos_core.step, fence bigint) returns jsonb
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_state jsonb;
+begin
+    if fence is not null and not exists (
+        select from aos_core.step as s where s.run_id = _recorded.run_id and s.status = 'awaiting_result')
+    then
+        v_state := aos_agent._worker_state(_recorded.run_id, _recorded.fence);
+    end if;
+    return (select jsonb_build_object('status', 'recorded', 'step_id', (step).step_id, 'call_id', (step).call_id, 'turn_status', r.status)
+                || case when v_state is null then '{}' else jsonb_build_object('turn', v_state) end
+              from aos_core.run as r where r.run_id = _recorded.run_id);
+end
+$$;
+comment on function aos_agent._recorded(uuid, aos_core.step, bigint) is 'What record_tool_result returns.';
 
 create function aos_agent.finish_turn(turn_id uuid, content text, fence bigint default null) returns jsonb
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_run aos_core.run := aos_agent._external_turn(finish_turn.turn_id);
+    v_run aos_core.run := aos_agent._external_turn(finish_turn.turn_id, finish_turn.fence);
     v_open text;
 begin
     perform aos_auth._require('worker');

@@ -1,0 +1,22 @@
+"""Statements of the outside worker: the public functions of docs/worker_protocol.md alone.
+
+They are texts, because the worker sends them by asyncio, which no database backend knows.
+"""
+
+from __future__ import annotations
+
+CLAIM = "select aos_agent.claim_turn($1::text, $2::interval)"
+EXTEND = "select aos_agent.extend_claim($1::uuid, $2::bigint, $3::interval)"
+RELEASE = "select aos_agent.release_turn($1::uuid, $2::bigint)"
+RECORD_REPLY = "select aos_agent.record_model_reply($1::uuid, $2::jsonb, $3::jsonb, $4::bigint)"
+RECORD_RESULT = (
+    "select aos_agent.record_tool_result($1::uuid, $2::text, $3::jsonb, $4::text, $5::bigint,"
+    " $6::boolean)"
+)
+FAIL = "select aos_agent.fail_turn($1::uuid, $2::jsonb, $3::bigint)"
+
+#: A turn that an outside worker drives is waiting; the payload is ``external`` then.
+QUEUE_CHANNEL = "pgagentos_queue"
+#: A turn was cancelled; the payload is its id.
+CANCEL_CHANNEL = "pgagentos_cancel"
+LISTEN = (f"listen {QUEUE_CHANNEL}", f"listen {CANCEL_CHANNEL}")
