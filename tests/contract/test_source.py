@@ -15,8 +15,9 @@ from cluster import CHECKOUT
 
 PACKAGE = CHECKOUT / "plpy_src" / "pgagentos"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-#: the local model server is a program of its own: it listens on sockets and never runs in a backend
-BACKEND = [path for path in MODULES if "local_models" not in path.parts]
+#: programs of their own, which never run in a backend: one listens on sockets, one waits for many
+PROGRAMS = {"local_models", "worker"}
+BACKEND = [path for path in MODULES if path.relative_to(PACKAGE).parts[0] not in PROGRAMS]
 NETWORK = {"socket", "ssl", "select", "selectors", "asyncio", "http", "urllib.request", "threading"}
 
 # SQL that runs is written in lower case; SQL that a hint proposes to people is in upper case.
@@ -105,6 +106,11 @@ def test_only_the_store_sends_statements() -> None:
         and node.func.attr in ("rows", "execute", "prepare")
     }
     assert {sender for sender in senders if not sender.startswith("store/")} == {"gateways/plpy.py"}
+
+
+def test_programs_hold_no_sql_either() -> None:
+    outside = [path for path in MODULES if path not in BACKEND]
+    assert {name(path) for path in outside if any(map(SQL.search, strings(path)))} == set()
 
 
 def test_the_store_does_hold_sql() -> None:
