@@ -7,7 +7,7 @@ as $$
 declare
     v_home text;
 begin
-    if to_regprocedure('cron.schedule(text, text, text)') is null then
+    if not exists (select from pg_extension as e where e.extname = 'pg_cron') then
         begin
             v_home := current_setting('cron.database_name', true);
         exception when insufficient_privilege then  -- only members of pg_read_all_settings are told
@@ -47,7 +47,8 @@ create function aos_agent._cron_jobs(job_names text) returns table (job_id bigin
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if to_regclass('cron.job') is not null and has_schema_privilege('cron', 'usage') then
+    if exists (select from pg_extension as e join pg_namespace as n on n.nspname = 'cron'
+                where e.extname = 'pg_cron' and has_schema_privilege(n.oid, 'usage')) then
         return query execute 'select j.jobid, j.jobname::text, j.schedule, j.command from cron.job as j
             where j.jobname ~ $1 and j.database = current_database() and j.username = current_user order by j.jobid'
             using _cron_jobs.job_names;
@@ -92,8 +93,11 @@ begin
                       order by g.setrole <> 0 desc, g.setdatabase <> 0 desc limit 1),
                     (select s.reset_val from pg_settings as s where s.name = 'statement_timeout'))
       into v_limit;
-    if case when v_limit ~ '^\d+$' then v_limit || ' ms' else v_limit end::interval between interval '1 us' and make_interval(secs => install_worker.max_seconds + 5) then
-        raise warning using message = format('statement_timeout ends the workers of %I after %s', current_user, case when v_limit ~ '^\d+$' then v_limit || ' ms' else v_limit end),
+    if v_limit ~ '^\d+$' then
+        v_limit := v_limit || ' ms';
+    end if;
+    if v_limit::interval > interval '0' and v_limit::interval <= make_interval(secs => install_worker.max_seconds + 5) then
+        raise warning using message = format('statement_timeout ends the workers of %I after %s', current_user, v_limit),
             detail = 'It counts from the start of a CALL, and what the worker had in flight has to be done again.',
             hint = format('ALTER ROLE %I IN DATABASE %I SET statement_timeout = 0;', current_user, current_database());
     end if;

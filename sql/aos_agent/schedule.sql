@@ -55,10 +55,10 @@ create table aos_agent.schedule_run (
     scheduled_for timestamptz not null,
     constraint schedule_run_pkey primary key (run_id, tenant_id),
     constraint schedule_runs_once_at_a_moment unique (schedule_id, scheduled_for, tenant_id),
-    constraint schedule_run_is_a_turn foreign key (run_id, tenant_id)
-        references aos_core.run (run_id, tenant_id) on delete cascade,
     constraint schedule_run_belongs_to_a_schedule foreign key (schedule_id, tenant_id)
-        references aos_agent.schedule (schedule_id, tenant_id) on delete cascade
+        references aos_agent.schedule (schedule_id, tenant_id) on delete cascade,
+    constraint schedule_run_is_a_turn foreign key (run_id, tenant_id)
+        references aos_core.run (run_id, tenant_id) on delete cascade
 );
 comment on table aos_agent.schedule_run is 'The turns that schedules have started.';
 comment on column aos_agent.schedule_run.scheduled_for is 'The moment of the expression; of several that were missed the last one.';
@@ -206,12 +206,13 @@ as $$
 declare
     v_found uuid[];
 begin
-    if num_nonnulls(unschedule.schedule_id, unschedule.name) <> 1 then
+    if num_nonnulls(unschedule.schedule_id, unschedule.name) = 0 then
         raise exception using errcode = 'OS001', message = 'which schedule is it',
             hint = 'Pass schedule_id, or name => ''...''; aos_agent.schedules lists them.';
     end if;
     select array_agg(s.schedule_id) into v_found
-      from aos_agent.schedule as s where s.schedule_id = unschedule.schedule_id or s.name = unschedule.name;
+      from aos_agent.schedule as s
+     where (unschedule.schedule_id is null or s.schedule_id = unschedule.schedule_id) and (unschedule.name is null or s.name = unschedule.name);
     if cardinality(v_found) > 1 then
         raise exception using errcode = 'OS001', message = format('several tenants have a schedule %L', unschedule.name),
             hint = 'Pass schedule_id; aos_agent.schedules lists them.';

@@ -21,6 +21,7 @@ class Estate:
         skill: the name of its own skill that a person must allow.
         free_skill: the name of its own skill that nobody must allow.
         http_skill: the name of its own skill that calls a service, at *host*.
+        schedule_id: a schedule of its principal.
         turn_id: a turn that waits for a person.
         step_id: the call that waits.
         called_turn_id: a turn that waits for the result of the free skill.
@@ -34,6 +35,7 @@ class Estate:
     free_skill: str
     http_skill: str
     host: str
+    schedule_id: UUID
     turn_id: UUID
     step_id: UUID
     conversation_id: UUID
@@ -84,10 +86,19 @@ def furnish(house: House) -> Estate:
         "aos_agent.usage", **given, agent_id=tenant.agent.agent_id, day="2020-01-01", tokens=7,
         cost=0.5,
     )  # fmt: skip
+    schedule_id = house.insert(
+        "aos_agent.schedule", "schedule_id", **given, agent_id=tenant.agent.agent_id,
+        principal_id=tenant.principal_id, name=word, cron_expression="0 9 * * *",
+        content=f"What is new, {word}?",
+    )  # fmt: skip
     _finish_a_turn(house, tenant, word)
     conversation_id, turn_id, step_id = _waiting_turn(house, tenant, skill, word)
     called_turn_id, idle_turn_id = house.turn(tenant.agent, word), house.turn(tenant.agent, word)
     house.tool(called_turn_id, free)
+    house.insert(
+        "aos_agent.schedule_run", **given, run_id=idle_turn_id, schedule_id=schedule_id,
+        scheduled_for="2020-01-01",
+    )  # fmt: skip
     house.call("aos_core._log", tenant.tenant_id, None, None, "furnished")
     house.call("aos_core.seal_event_log")
     return Estate(
@@ -98,6 +109,7 @@ def furnish(house: House) -> Estate:
         free_skill=free,
         http_skill=f"http_{word}",
         host=host,
+        schedule_id=schedule_id,
         turn_id=turn_id,
         step_id=step_id,
         conversation_id=conversation_id,

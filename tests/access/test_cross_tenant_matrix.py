@@ -408,6 +408,7 @@ def values_of(estate: Estate, function: str) -> dict[str, Any]:
         "key": estate.word,
         "name": estate.word,
         "query": estate.word,
+        "schedule_id": str(estate.schedule_id),
         "skill_name": estate.skill,
         "step_id": str(estate.step_id),
         "tenant_id": str(tenant.tenant_id),
@@ -433,6 +434,8 @@ COMPUTING = {"aos_sandbox": "what models' SQL may call in place of built-in func
 
 #: functions that end in an error even about one's own rows, and why
 FAIL_ANYWAY = {
+    "aos_agent._add_cron_job": "pg_cron is not in this database",
+    "aos_agent.install_worker": "pg_cron is not in this database",
     "aos_auth.begin": "no attacker has a ticket of another's",
     "aos_meta.embed": "there is no embedding model here",
 }
@@ -442,16 +445,21 @@ FAIL_ANYWAY = {
 PLAIN: dict[str, Any] = {
     "access": "developer", "allow_private": False, "approval": "ask", "arguments": "{}",
     "body": None, "cache_write_tokens": 1, "cached_tokens": 1, "call_id": None, "columns": None,
-    "content": "hello",
+    "command": "select 1", "concurrency": 64, "content": "hello", "conversation": "new",
+    "cron_expression": "@daily",
     "description": "Does something.", "fence": None,
     "headers": "{}",
-    "hosts": "{example.org}", "input_tokens": 1, "input_type": "query", "limits": "{}",
-    "max_cost": 1, "max_redirects": None, "max_response_bytes": None, "max_tokens": 1,
+    "hosts": "{example.org}", "input_tokens": 1, "input_type": "query", "job_name": "job",
+    "job_names": ".", "limits": "{}",
+    "max_cost": 1, "max_redirects": None, "max_response_bytes": None, "max_seconds": 55,
+    "max_tokens": 1, "n": 1, "on_missed": "skip",
     "method": "GET", "model": None, "note": "fine", "nowait": True, "output_tokens": 1,
-    "parameters": '{"type": "object"}', "period": "day", "port": 443, "provider": "openai",
-    "reason": "no", "result": '"done"', "risk": "low", "rules": "{}", "scheme": "https",
+    "parameters": '{"type": "object"}', "period": "day", "port": 443, "priority": 0,
+    "provider": "openai",
+    "reason": "no", "result": '"done"', "risk": "low", "rules": "{}", "schedule": "@daily",
+    "scheme": "https",
     "system_prompt": "Be brief.", "table_name": "public.matrix_table", "ticket": "none",
-    "timeout_seconds": None,
+    "time_zone": "UTC", "timeout_seconds": None,
     "title": "title", "traits": "{}", "url": "https://example.org/", "value": "value",
     "function": "public.matrix_tool(integer)",
 }  # fmt: skip

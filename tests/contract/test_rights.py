@@ -17,6 +17,12 @@ GRANTED = (
 
 #: functions that somebody may call and that have the caller's rights
 INVOKERS = {
+    "aos_agent._add_cron_job(text,text,text)": "a job of pg_cron belongs to who makes it",
+    "aos_agent._cron_jobs(text)": "shows the jobs of the caller",
+    "aos_agent.install_maintenance()": "jobs of pg_cron belong to who makes them",
+    "aos_agent.install_worker(integer,integer,integer)": "jobs of pg_cron belong to who makes them",
+    "aos_agent.uninstall_maintenance()": "deletes jobs of the caller",
+    "aos_agent.uninstall_worker()": "deletes jobs of the caller",
     "aos_auth.actor()": "calls functions that are definers",
     "aos_core.new_id()": "a random number: it touches nothing",
     "aos_meta.call_cost(aos_meta.llm_model_registry,integer,integer,integer,integer)": (
@@ -38,6 +44,8 @@ OF_SUPERUSERS = {
 
 #: internal functions that somebody may call
 INTERNAL_BUT_GRANTED = {
+    "aos_agent._add_cron_job(text,text,text)": "install_worker calls it with the caller's rights",
+    "aos_agent._cron_jobs(text)": "install_worker calls it with the caller's rights",
     "aos_auth._visible_tenant()": "row security calls it with the rights of who reads",
     "aos_sandbox._analyse(text,text)": "the kernel calls it as pgagentos_parser",
     "aos_sandbox._run(text,double precision,integer,integer)": (

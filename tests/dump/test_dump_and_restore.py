@@ -137,6 +137,15 @@ def fill(house: House) -> None:
     house.tool(waiting, asking, {"to": "all"}, call_id="c2")
     house.insert("aos_core.cancel_request", run_id=turn, tenant_id=tenant)
     house.say(conversation, "for the next turn")
+    # a schedule that was due long ago and did not run: its copy is still due
+    house.rows(
+        "with s as (insert into aos_agent.schedule (tenant_id, agent_id, principal_id, name,"
+        " cron_expression, time_zone, content, next_run_at, last_at, last_status, last_reason)"
+        " values (%s, %s, %s, '매일', '0 9 * * *', 'Asia/Seoul', '무엇이 새로워?', '2020-02-02',"
+        " '2020-02-01', 'skipped', 'why not') returning *) insert into aos_agent.schedule_run"
+        " select %s, s.tenant_id, s.schedule_id, '2020-01-31' from s",
+        tenant, agent.agent_id, principal, turn,
+    )  # fmt: skip
     # the first budget counts what was used before; its copy must not count it again
     house.rows("update aos_core.run set input_tokens = 10, output_tokens = 5, cost = 0.1")
     house.insert("aos_agent.budget", tenant_id=tenant, period="month", max_tokens=1000)

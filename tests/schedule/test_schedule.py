@@ -87,10 +87,11 @@ def test_two_tenants_have_schedules_of_one_name(house: House, agent: Agent) -> N
 
 def test_which_schedule_goes_has_to_be_said(house: House, agent: Agent) -> None:
     schedule = house.call("aos_agent.schedule", agent.name, "@daily", "hello", name="news")
-    for given in ({}, {"schedule_id": schedule, "name": "news"}):
-        with house.refused("OS001", "which schedule is it"):
-            house.call("aos_agent.unschedule", **given)
+    with house.refused("OS001", "which schedule is it"):
+        house.call("aos_agent.unschedule")
     assert house.call("aos_agent.unschedule", agent.agent_id) is False
+    assert house.call("aos_agent.unschedule", schedule, "other") is False
+    assert house.call("aos_agent.unschedule", schedule, "news") is True
 
 
 def test_turns_outlive_their_schedule(house: House, agent: Agent, clock: Clock) -> None:

@@ -306,6 +306,25 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "only_conversations_have_a_budget_in_total": ("budget", {"period": "total"}),
     "budget_limits_something": ("budget", {"max_tokens": None}),
     "budget_is_not_negative": ("budget", {"max_tokens": -1}),
+    "schedule_pkey": ("schedule", {}),
+    "schedule_name_is_unique_in_its_tenant": ("schedule", {"schedule_id": NEW}),
+    "schedule_name_is_not_empty": ("schedule", {"name": ""}),
+    "schedule_is_of_an_agent": ("schedule", {"schedule_id": NEW, "name": "x", "agent_id": NEW}),
+    "schedule_is_a_principals": (
+        "schedule",
+        {"schedule_id": NEW, "name": "x", "principal_id": NEW},
+    ),
+    "schedule_says_something": ("schedule", {"content": ""}),
+    "schedule_conversation_is_known": ("schedule", {"conversation": "old"}),
+    "schedule_on_missed_is_known": ("schedule", {"on_missed": "twice"}),
+    "schedule_priority_fits_the_queue": ("schedule", {"priority": 40000}),
+    "schedule_last_status_is_known": ("schedule", {"last_status": "bored", "last_at": NOW}),
+    "schedule_outcome_has_a_time": ("schedule", {"last_at": NOW}),
+    "schedule_says_why_it_did_not_run": ("schedule", {"last_status": "skipped", "last_at": NOW}),
+    "schedule_run_pkey": ("schedule_run", {}),
+    "schedule_runs_once_at_a_moment": ("schedule_run", {"run_id": NEW}),
+    "schedule_run_is_a_turn": ("schedule_run", {"run_id": NEW, "scheduled_for": "2026-01-02"}),
+    "schedule_run_belongs_to_a_schedule": ("schedule_run", {"schedule_id": NEW, "run_id": NEW}),
     "usage_pkey": ("usage", {}),
     "usage_belongs_to_a_tenant": ("usage", {"usage_id": NEW, "tenant_id": NEW}),
 }
@@ -353,6 +372,8 @@ ROWS = {
     "message": ("aos_agent.message", "tenant_id = %(t)s"),
     "budget": ("aos_agent.budget", "tenant_id = %(t)s"),
     "usage": ("aos_agent.usage", "tenant_id = %(t)s"),
+    "schedule": ("aos_agent.schedule", "tenant_id = %(t)s"),
+    "schedule_run": ("aos_agent.schedule_run", "tenant_id = %(t)s"),
 }
 
 
@@ -421,6 +442,23 @@ def tenant(database: Database) -> UUID:
             tokens=1,
             cost=0,
         )
+        schedule = house.insert(
+            "aos_agent.schedule",
+            "schedule_id",
+            tenant_id=tenant,
+            agent_id=agent.agent_id,
+            principal_id=principal,
+            name="constrained",
+            cron_expression="@daily",
+            content="hello",
+        )
+        house.insert(
+            "aos_agent.schedule_run",
+            tenant_id=tenant,
+            schedule_id=schedule,
+            run_id=turn,
+            scheduled_for=NOW,
+        )
         house.rows("select aos_core._log(%s, null, null, 'something_happened')", tenant)
         house.rows("select aos_core.seal_event_log()")
         house.insert(
@@ -487,6 +525,9 @@ def test_every_constraint_is_among_the_cases(house: House) -> None:
         ("role_grant", "principal_id", "role_grant_names_a_principal"),
         ("agent_skill", "agent_id", "agent_skill_names_an_agent"),
         ("agent", "db_role", "agent_has_a_registered_db_role"),
+        ("schedule", "agent_id", "schedule_is_of_an_agent"),
+        ("schedule", "principal_id", "schedule_is_a_principals"),
+        ("schedule_run", "run_id", "schedule_run_is_a_turn"),
         ("budget", "agent_id", "budget_names_an_agent"),
         ("budget", "conversation_id", "budget_names_a_conversation"),
     ],
@@ -523,6 +564,8 @@ def test_a_row_cannot_refer_to_another_tenants_row(
         "step": {"step_id": NEW, "step_no": 99},
         "session_memory": {"memory_id": NEW},
         "budget": {"budget_id": NEW},
+        "schedule": {"schedule_id": NEW, "name": "x"},
+        "schedule_run": {"scheduled_for": "2026-01-02"},
     }.get(row, {})
     with pytest.raises(psycopg.errors.ForeignKeyViolation) as caught:
         store_copy(

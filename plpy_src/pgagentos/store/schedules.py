@@ -130,7 +130,7 @@ def lock_conversation(database: Database, conversation_id: str) -> None:
 def submit(database: Database, due: Due, conversation_id: str) -> str:
     """Say a schedule's content in a conversation and queue the turn; returns its identity."""
     rows = database.rows(
-        "select aos_agent.submit($1::uuid, $2::text, $3::integer) as run_id",
+        "select aos_agent.submit($1::uuid, $2::text, $3::integer, aos_core._now()) as run_id",
         conversation_id,
         due.content,
         due.priority,
