@@ -203,48 +203,57 @@ def _check_keys(
     heard: Sequence[Row],
 ) -> None:
     """Requests carry the key of their step, and no two steps share one."""
-    number_of = {turn_ids[plan.number]: plan for plan in plans if plan.number in turn_ids}
-    steps = {
-        step["id"]: (number_of[run_id].number, str(step["arguments"]["call"]))
-        for run_id, of_turn in kept.steps.items()
-        for step in of_turn
-        if step["tool_name"] in SERVICES and run_id in number_of
-    }
     by_number = {plan.number: plan for plan in plans}
-    repeated = Counter[str]()
     requests: dict[str, list[Row]] = defaultdict(list)
     for entry in heard:
-        plan = by_number[entry["turn"]]
-        findings.expect(bool(entry["key"]), f"no key: {plan.driver} {entry}")
+        findings.expect(bool(entry["key"]), f"no key: {by_number[entry['turn']].driver} {entry}")
         if entry["key"]:
             requests[entry["key"]].append(entry)
+    steps = _steps_by_key(kept, plans, turn_ids)
+    repeated = Counter[str]()
+    keys_of: dict[tuple[Any, ...], set[str]] = defaultdict(set)
     for key, entries in requests.items():
         calls = {(entry["kind"], entry["turn"], entry["call"]) for entry in entries}
         findings.expect(len(calls) == 1, f"one key for several calls: {key} {calls}")
-        kind, turn, call = next(iter(calls))
-        plan = by_number[turn]
-        if kind == "service" and plan.driver not in ("select", "outside"):
-            findings.expect(steps.get(key) == (turn, call), f"{plan.driver} {key}: {entries}")
-        if kind == "service" and len(entries) > 1:
-            repeated[entries[0]["tool"]] += 1
-            if entries[0]["tool"] not in REPEATABLE:
-                yes = kept.decisions.get(key, ()).count("approved")
-                findings.expect(len(entries) <= 1 + yes, f"repeated without a yes: {entries}")
-    keys_of: dict[tuple[Any, ...], set[str]] = defaultdict(set)
-    for key, entries in requests.items():
-        keys_of[entries[0]["kind"], entries[0]["turn"], entries[0]["call"]].add(key)
-    for (kind, turn, call), keys in keys_of.items():
-        if by_number[turn].driver not in ("select", "outside"):
-            findings.expect(len(keys) == 1, f"{kind} {turn} {call}: several keys {keys}")
-    models = [entries for entries in requests.values() if entries[0]["kind"] == "model"]
-    findings.figures["model requests"] = sum(map(len, models))
-    findings.figures["model requests that failed on purpose"] = sum(
-        entry["kind"] == "model" and entry["outcome"] != "ok" for entry in heard
+        call = next(iter(calls))
+        plan = by_number[call[1]]
+        keys_of[call].add(key)
+        wanted, step = steps.get(key, (None, None))
+        findings.expect(wanted == call, f"{plan.driver} {key} is of {wanted}, not of {call}")
+        if len(entries) > 1:
+            repeated[entries[0]["tool"] or "model"] += 1
+        if call[0] == "service" and entries[0]["tool"] not in REPEATABLE:
+            yes = kept.decisions.get(step["id"], ()).count("approved") if step else 0
+            findings.expect(len(entries) <= 1 + yes, f"repeated without a yes: {entries}")
+    for call, keys in keys_of.items():
+        findings.expect(
+            len(keys) == 1 or by_number[call[1]].is_hard, f"{call}: several keys {keys}"
+        )
+    findings.figures["requests to the model"] = sum(entry["kind"] == "model" for entry in heard)
+    findings.figures["of these, failed on purpose"] = sum(e["outcome"] != "ok" for e in heard)
+    findings.figures["requests to services"] = sum(entry["kind"] == "service" for entry in heard)
+    findings.figures["calls repeated with the same key"] = dict(repeated)
+    asked = [s for _, s in steps.values() if s["tool_name"] in SERVICES]
+    findings.figures["unknown outcomes that a person decided about"] = sum(
+        bool(kept.decisions.get(step["id"])) for step in asked
     )
-    findings.figures["service requests"] = sum(entry["kind"] == "service" for entry in heard)
-    findings.figures["service requests repeated with the same key"] = dict(repeated)
-    asked = [step for step, many in kept.decisions.items() if step in steps]
-    findings.figures["unknown outcomes that a person decided about"] = len(asked)
+
+
+def _steps_by_key(
+    kept: Rows, plans: Sequence[Plan], turn_ids: Mapping[int, str]
+) -> dict[str, tuple[tuple[str, int, str], Row]]:
+    """Each step that calls somebody outside: what it calls, as the world writes it down."""
+    steps = {}
+    for plan in plans:
+        replies = 0
+        for step in kept.steps.get(turn_ids.get(plan.number, ""), ()):
+            key = f"{step['run_id']}-{step['step_no']}"
+            if step["kind"] == "model":
+                steps[key] = (("model", plan.number, str(replies + 1)), step)
+                replies += step["status"] == "completed"
+            elif step["tool_name"] in SERVICES:
+                steps[key] = (("service", plan.number, str(step["arguments"]["call"])), step)
+    return steps
 
 
 def _check_rest(admin: psycopg.Connection, findings: Findings) -> None:

@@ -24,6 +24,8 @@ from cluster import CHECKOUT
 FINAL = ("completed", "failed", "cancelled")
 #: Errors that a driver has to expect here: it was ended or cancelled; somebody else has the turn.
 EXPECTED = frozenset({"57P01", "57P02", "57P03", "57014", "OS004", "08006", "08001", None})
+#: More errors that nobody expected end the run.
+MOST_SURPRISES = 20
 #: Turns that a submitter has under way at once.
 UNDER_WAY = 40
 #: Seconds of one CALL aos_agent.work, and turns at once.
@@ -59,7 +61,9 @@ class Run:
             except psycopg.Error as error:
                 self.met[f"{who} {error.sqlstate or 'connection lost'}"] += 1
                 if error.sqlstate not in EXPECTED:
-                    self.surprises.append(f"{who}: {error.sqlstate}: {error}")
+                    self.surprises.append(f"{who}: {error.sqlstate}: {error} {error.diag.context}")
+                    if len(self.surprises) > MOST_SURPRISES:
+                        self.stop.set()
                     time.sleep(0.5)
                 if connection is not None and connection.broken:
                     connection.close()
@@ -176,7 +180,7 @@ class Submitter:
         """Submit the first of these turns; when that is not heard of, the same is done again."""
         plan = plans[0]
         row = connection.execute(
-            "select aos_agent.submit(%s, %s, priority => %s, dedup_key => %s)::text",
+            "select aos_agent.submit(%s, %s, priority => %s::integer, dedup_key => %s)::text",
             (conversation, plan.content, plan.number % 3, f"chaos {plan.number}"),
         ).fetchone()
         assert row is not None

@@ -79,7 +79,7 @@ def server(staged: dict[str, str], world_url: str) -> Iterator[stage.Server]:
 def wait_for_the_end(run: Run, turns: int) -> None:
     """Wait until all turns are over, or nothing has ended for a long time."""
     ended, late = -1, time.monotonic() + PATIENCE
-    while time.monotonic() < late:
+    while time.monotonic() < late and not run.stop.is_set():
         with contextlib.closing(run.server.connect()) as admin:
             row = admin.execute(
                 "select count(*) from aos_core.run where finished_at is not null"

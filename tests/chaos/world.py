@@ -66,7 +66,9 @@ class World:
         elif heard == 1:
             drawn = chance.choices([*FAILURES, "ok"], [*FAILURES.values(), 0.9])[0]
             outcome = str(drawn)
-        self.note(kind="model", turn=plan.number, call=str(number), key=key, outcome=outcome)
+        self.note(
+            kind="model", turn=plan.number, call=str(number), tool=None, key=key, outcome=outcome
+        )
         await asyncio.sleep(1.5 if chance.random() < 0.02 else chance.uniform(0.02, 0.12))
         if outcome == "429":
             return outcome, {"error": {"message": "slower, please", "type": "rate_limit"}}
