@@ -244,10 +244,9 @@ class Driver:
             self._next_renewal = now + LEASE / 3
             queue.renew(self._database, self.name, LEASE)
         held = queue.held(self._database, self.name)
-        lost = [c.run_id for c in self.claims.values() if (c.run_id, c.fence) not in held]
-        for run_id in lost:
-            self._loop.drop(run_id)
-        if lost:
+        gone = [c.run_id for c in self.claims.values() if (c.run_id, c.fence) not in held]
+        # A turn that has just ended is gone too; the loop is about to say so.
+        if lost := [run_id for run_id in gone if self._loop.drop(run_id)]:
             self._leave(lost)
         self._commit_all()
 

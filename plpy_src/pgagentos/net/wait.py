@@ -161,8 +161,12 @@ class Loop:
         for task in paused:
             self._resume(task, True)
 
-    def drop(self, tag: Hashable) -> None:
-        """Close a generator before its end, if it is still there; it has no result."""
+    def drop(self, tag: Hashable) -> bool:
+        """Close a generator before its end; it has no result.
+
+        Returns:
+            False when it has come to its end already: its result is still to be returned.
+        """
         for task in [*self._waiting, *self._paused]:
             if task.tag == tag:
                 self._waiting.discard(task)
@@ -172,6 +176,8 @@ class Loop:
                     del self._by_fd[task.fd]
                     self._epoll.unregister(task.fd)
                 task.steps.close()
+                return True
+        return False
 
     def add(self, steps: Steps[Any], tag: Hashable) -> None:
         """Take a generator in and run it up to its first wait.
