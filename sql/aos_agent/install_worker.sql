@@ -57,6 +57,20 @@ end
 $$;
 comment on function aos_agent._cron_jobs(text) is 'The jobs of pg_cron of the caller and for this database whose name fits a regular expression.';
 
+create function aos_agent._drop_cron_jobs(job_ids bigint[]) returns integer
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_job_id bigint;
+begin
+    foreach v_job_id in array job_ids loop
+        execute 'select cron.unschedule($1)' using v_job_id;
+    end loop;
+    return cardinality(job_ids);
+end
+$$;
+comment on function aos_agent._drop_cron_jobs(bigint[]) is 'Takes away jobs of pg_cron; returns how many.';
+
 create function aos_agent.install_worker(n integer default 1, max_seconds integer default 55, concurrency integer default 64)
     returns table (job_id bigint, job_name text, schedule text, command text)
     language plpgsql set search_path = pg_catalog, pg_temp
@@ -81,10 +95,8 @@ begin
                    from generate_series(1, install_worker.n) as i loop
         perform aos_agent._add_cron_job('pgagentos worker ' || v_job.number, '* * * * *', v_job.command);
     end loop;
-    for v_job in select j.job_id from aos_agent._cron_jobs('^pgagentos worker \d+$') as j
-                  where substring(j.job_name from '\d+$')::bigint > install_worker.n loop
-        execute 'select cron.unschedule($1)' using v_job.job_id;
-    end loop;
+    perform aos_agent._drop_cron_jobs(array(select j.job_id from aos_agent._cron_jobs('^pgagentos worker \d+$') as j
+        where substring(j.job_name from '\d+$')::bigint > install_worker.n));
     -- The nearest one holds for a login: the role's in this database, the role's, the database's, the server's.
     select coalesce((select x.value from pg_db_role_setting as g, unnest(g.setconfig) as c (line),
                             lateral (select split_part(c.line, '=', 2) as value) as x
@@ -110,15 +122,9 @@ comment on function aos_agent.install_worker(integer, integer, integer) is
 create function aos_agent.uninstall_worker() returns integer
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_job_id bigint;
-    v_count integer := 0;
 begin
-    for v_job_id in select j.job_id from aos_agent._cron_jobs('^pgagentos worker \d+$') as j loop
-        execute 'select cron.unschedule($1)' using v_job_id;
-        v_count := v_count + 1;
-    end loop;
-    return v_count;
+    return aos_agent._drop_cron_jobs(array(select j.job_id
+        from aos_agent._cron_jobs('^pgagentos worker \d+$') as j));
 end
 $$;
 comment on function aos_agent.uninstall_worker() is
@@ -151,20 +157,13 @@ comment on function aos_agent.install_maintenance() is
 create function aos_agent.uninstall_maintenance() returns integer
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_job_id bigint;
-    v_count integer := 0;
 begin
-    for v_job_id in select j.job_id
-        from aos_agent._cron_jobs('^pgagentos (seal event log|months of event log|retention|clean queue|compact usage|history of pg_cron)$') as j loop
-        execute 'select cron.unschedule($1)' using v_job_id;
-        v_count := v_count + 1;
-    end loop;
-    return v_count;
+    return aos_agent._drop_cron_jobs(array(select j.job_id
+        from aos_agent._cron_jobs('^pgagentos (seal event log|months of event log|retention|clean queue|compact usage|history of pg_cron)$') as j));
 end
 $$;
 comment on function aos_agent.uninstall_maintenance() is 'Takes away the jobs that install_maintenance made for the calling role. Returns how many there were.';
 
 grant execute on function aos_agent.install_worker(integer, integer, integer), aos_agent.uninstall_worker(), aos_agent._cron_jobs(text),
-    aos_agent._add_cron_job(text, text, text) to pgagentos_worker, pgagentos_operator;
+    aos_agent._add_cron_job(text, text, text), aos_agent._drop_cron_jobs(bigint[]) to pgagentos_worker, pgagentos_operator;
 grant execute on function aos_agent.install_maintenance(), aos_agent.uninstall_maintenance() to pgagentos_operator;

@@ -450,7 +450,7 @@ PLAIN: dict[str, Any] = {
     "description": "Does something.", "fence": None,
     "headers": "{}",
     "hosts": "{example.org}", "input_tokens": 1, "input_type": "query", "job_name": "job",
-    "job_names": ".", "limits": "{}",
+    "job_ids": "{}", "job_names": ".", "limits": "{}",
     "max_cost": 1, "max_redirects": None, "max_response_bytes": None, "max_seconds": 55,
     "max_tokens": 1, "n": 1, "on_missed": "skip",
     "method": "GET", "model": None, "note": "fine", "nowait": True, "output_tokens": 1,

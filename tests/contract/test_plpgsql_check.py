@@ -23,8 +23,13 @@ _FINDINGS = """
     order by 1, 2
 """
 
+_NO_PG_CRON = "pg_cron need not be there: it is named in texts, and looked for first"
+
 #: what it finds and may find: (function, message) -> why
 EXCEPTIONS = {
+    ("aos_agent._add_cron_job(text,text,text)", 'schema "cron" does not exist'): _NO_PG_CRON,
+    ("aos_agent._cron_jobs(text)", 'relation "cron.job" does not exist'): _NO_PG_CRON,
+    ("aos_agent._drop_cron_jobs(bigint[])", 'schema "cron" does not exist'): _NO_PG_CRON,
     ("aos_core._distance(text,text)", "the expression is not SQL injection safe"): (
         "the text is made with %I of the schema that an installed extension lives in"
     ),

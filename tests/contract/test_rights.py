@@ -19,6 +19,7 @@ GRANTED = (
 INVOKERS = {
     "aos_agent._add_cron_job(text,text,text)": "a job of pg_cron belongs to who makes it",
     "aos_agent._cron_jobs(text)": "shows the jobs of the caller",
+    "aos_agent._drop_cron_jobs(bigint[])": "deletes jobs of the caller",
     "aos_agent.install_maintenance()": "jobs of pg_cron belong to who makes them",
     "aos_agent.install_worker(integer,integer,integer)": "jobs of pg_cron belong to who makes them",
     "aos_agent.uninstall_maintenance()": "deletes jobs of the caller",
@@ -46,6 +47,7 @@ OF_SUPERUSERS = {
 INTERNAL_BUT_GRANTED = {
     "aos_agent._add_cron_job(text,text,text)": "install_worker calls it with the caller's rights",
     "aos_agent._cron_jobs(text)": "install_worker calls it with the caller's rights",
+    "aos_agent._drop_cron_jobs(bigint[])": "install_worker calls it with the caller's rights",
     "aos_auth._visible_tenant()": "row security calls it with the rights of who reads",
     "aos_sandbox._analyse(text,text)": "the kernel calls it as pgagentos_parser",
     "aos_sandbox._run(text,double precision,integer,integer)": (
