@@ -62,4 +62,9 @@ alter function aos_agent._shared_use(uuid, uuid) set plan_cache_mode = force_gen
 alter function aos_agent._record_counted(uuid, json, json, text, text, jsonb, uuid, integer[]) reset search_path;
 alter function aos_agent._record_counted(uuid, json, json, text, text, jsonb, uuid, integer[]) set plan_cache_mode = force_generic_plan;
 alter function aos_core._record(uuid, json, json, text, text, jsonb) reset search_path;
-alter function aos_core._record(uuid, json, json, text, text, jsonb) set plan_cache_mode = force_generic_plan;
+alter function aos_core._record_all(json) reset search_path;
+alter function aos_core._record_all(json) set plan_cache_mode = force_generic_plan;
+-- How many turns and steps there are in its argument cannot be estimated: with few or many, each row is found by its key.
+alter function aos_core._record_all(json) set enable_hashjoin = off;
+alter function aos_core._record_all(json) set enable_mergejoin = off;
+alter function aos_core._record_all(json) set enable_seqscan = off;

@@ -24,55 +24,36 @@ create trigger refuse_other_call before update on aos_core.step for each row
         is distinct from (new.run_id, new.tool_name, new.call_id, new.skill_id, new.arguments::text))
     execute function aos_core._refuse_other_call();
 
-create function aos_core._record(run_id uuid, new_steps json, closed_steps json, status text,
-        waiting_reason text default null, error jsonb default null) returns void
+create function aos_core._record_all(records json) returns void
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_now timestamptz := clock_timestamp();
-    v_is_final boolean := _record.status in ('completed', 'failed', 'cancelled');
-    v_actor text;
-    v_detail jsonb;
-    v_is_queued boolean;
+    v_ended uuid[];
 begin
-    if v_is_final then
-        v_actor := aos_auth.actor();
-        if _record.status = 'failed' then
-            v_detail := jsonb_build_object('sqlstate', _record.error -> 'sqlstate', 'kind', _record.error -> 'kind');
-        end if;
-    end if;
-    if _record.closed_steps::text <> '[]' then
-        with closed as (
-            update aos_core.step as s
-               set status = c.status, started_at = coalesce(c.started_at, s.started_at), finished_at = c.finished_at, message = c.message::json,
-                   error = c.error, model_id = coalesce(c.model_id, s.model_id), attempts = coalesce(c.attempts, s.attempts),
-                   input_tokens = c.input_tokens, cached_tokens = c.cached_tokens, cache_write_tokens = c.cache_write_tokens,
-                   output_tokens = c.output_tokens, reasoning_tokens = c.reasoning_tokens, vendor = c.vendor::json,
-                   cost = (select aos_meta.call_cost(m, c.input_tokens, c.cached_tokens, c.cache_write_tokens, c.output_tokens)
-                             from aos_meta.llm_model_registry as m where m.model_id = c.model_id)
-              from json_to_recordset(_record.closed_steps) as c (step_no integer, status text, started_at timestamptz, finished_at timestamptz,
-                       message text, error jsonb, model_id uuid, attempts integer, input_tokens integer, cached_tokens integer,
-                       cache_write_tokens integer, output_tokens integer, reasoning_tokens integer, vendor text)
-             where s.run_id = _record.run_id and s.step_no = c.step_no
-            returning s.kind, s.finished_at, s.input_tokens, s.cached_tokens, s.output_tokens, s.cost, s.message
-        ),
-        total as (
-            select count(*) filter (where c.kind = 'model' and c.finished_at is not null)::integer as model_calls,
-                   coalesce(sum(c.input_tokens), 0)::integer as input_tokens, coalesce(sum(c.cached_tokens), 0)::integer as cached_tokens,
-                   coalesce(sum(c.output_tokens), 0)::integer as output_tokens, sum(c.cost) as cost,
-                   coalesce(sum(octet_length(c.message::text)), 0)::integer as bytes
-              from closed as c
-        )
-        update aos_core.run as r
-           set model_calls = r.model_calls + t.model_calls, input_tokens = r.input_tokens + t.input_tokens,
-               cached_tokens = r.cached_tokens + t.cached_tokens, output_tokens = r.output_tokens + t.output_tokens,
-               cost = case when t.cost is null then r.cost else coalesce(r.cost, 0) + t.cost end,
-               transcript_bytes = r.transcript_bytes + t.bytes
-          from total as t
-         where r.run_id = _record.run_id;
-    end if;
     -- message, vendor and arguments come as text inside the JSON, so that they are stored byte for byte.
-    with added as (
+    with given as materialized (
+        select g.*, g.status in ('completed', 'failed', 'cancelled') as is_final,
+               case when g.status = 'failed' then jsonb_build_object('sqlstate', g.error -> 'sqlstate', 'kind', g.error -> 'kind') end as detail
+          from json_to_recordset(_record_all.records) as g (run_id uuid, new_steps json, closed_steps json, status text, waiting_reason text,
+                   error jsonb, actor text)
+    ),
+    closed as (
+        update aos_core.step as s
+           set status = c.status, started_at = coalesce(c.started_at, s.started_at), finished_at = c.finished_at, message = c.message::json,
+               error = c.error, model_id = coalesce(c.model_id, s.model_id), attempts = coalesce(c.attempts, s.attempts),
+               input_tokens = c.input_tokens, cached_tokens = c.cached_tokens, cache_write_tokens = c.cache_write_tokens,
+               output_tokens = c.output_tokens, reasoning_tokens = c.reasoning_tokens, vendor = c.vendor::json,
+               cost = (select aos_meta.call_cost(m, c.input_tokens, c.cached_tokens, c.cache_write_tokens, c.output_tokens)
+                         from aos_meta.llm_model_registry as m where m.model_id = c.model_id)
+          from given as g
+         cross join lateral json_to_recordset(g.closed_steps) as c (step_no integer, status text, started_at timestamptz, finished_at timestamptz,
+                   message text, error jsonb, model_id uuid, attempts integer, input_tokens integer, cached_tokens integer,
+                   cache_write_tokens integer, output_tokens integer, reasoning_tokens integer, vendor text)
+         where s.run_id = g.run_id and s.step_no = c.step_no
+        returning s.run_id, s.kind, s.finished_at, s.input_tokens, s.cached_tokens, s.output_tokens, s.cost, octet_length(s.message::text) as bytes
+    ),
+    added as (
         insert into aos_core.step (tenant_id, run_id, started_at, finished_at, step_no, model_step_no, input_tokens, cached_tokens,
             cache_write_tokens, output_tokens, reasoning_tokens, attempts, kind, status, message, model_id, skill_id, call_id, tool_name,
             arguments, cost, vendor, error)
@@ -82,52 +63,71 @@ begin
                (select aos_meta.call_cost(m, s.input_tokens, s.cached_tokens, s.cache_write_tokens, s.output_tokens)
                   from aos_meta.llm_model_registry as m where m.model_id = s.model_id),
                s.vendor::json, s.error
-          from json_to_recordset(_record.new_steps) as s (started_at timestamptz, finished_at timestamptz, step_no integer,
+          from given as g
+         cross join lateral json_to_recordset(g.new_steps) as s (started_at timestamptz, finished_at timestamptz, step_no integer,
                    model_step_no integer, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer,
                    reasoning_tokens integer, attempts integer, kind text, status text, message text, model_id uuid, skill_id uuid,
                    call_id text, tool_name text, arguments text, vendor text, error jsonb)
-          join aos_core.run as r on r.run_id = _record.run_id
-        returning kind, finished_at, input_tokens, cached_tokens, output_tokens, cost, message
+          join aos_core.run as r on r.run_id = g.run_id
+        returning run_id, kind, finished_at, input_tokens, cached_tokens, output_tokens, cost, octet_length(message::text) as bytes
     ),
     total as (
-        select count(*) filter (where a.kind = 'model' and a.finished_at is not null)::integer as model_calls,
+        select a.run_id, count(*) filter (where a.kind = 'model' and a.finished_at is not null)::integer as model_calls,
                coalesce(sum(a.input_tokens), 0)::integer as input_tokens,
                coalesce(sum(a.cached_tokens), 0)::integer as cached_tokens,
                coalesce(sum(a.output_tokens), 0)::integer as output_tokens,
                sum(a.cost) as cost,
-               coalesce(sum(octet_length(a.message::text)), 0)::integer as bytes
-          from added as a
+               coalesce(sum(a.bytes), 0)::integer as bytes
+          from (select * from closed union all select * from added) as a
+         group by a.run_id
     ),
     run as (
         update aos_core.run as r
-           set status = _record.status,
-               waiting_reason = _record.waiting_reason,
-               error = _record.error,
-               finished_at = case when v_is_final then v_now end,
-               model_calls = r.model_calls + t.model_calls,
-               input_tokens = r.input_tokens + t.input_tokens,
-               cached_tokens = r.cached_tokens + t.cached_tokens,
-               output_tokens = r.output_tokens + t.output_tokens,
+           set status = g.status,
+               waiting_reason = g.waiting_reason,
+               error = g.error,
+               finished_at = case when g.is_final then v_now end,
+               model_calls = r.model_calls + coalesce(t.model_calls, 0),
+               input_tokens = r.input_tokens + coalesce(t.input_tokens, 0),
+               cached_tokens = r.cached_tokens + coalesce(t.cached_tokens, 0),
+               output_tokens = r.output_tokens + coalesce(t.output_tokens, 0),
                cost = case when t.cost is null then r.cost else coalesce(r.cost, 0) + t.cost end,
-               transcript_bytes = r.transcript_bytes + t.bytes,
-               event_no = case when v_is_final then r.event_no + 1 else r.event_no end,
-               event_hash = case when v_is_final
+               transcript_bytes = r.transcript_bytes + coalesce(t.bytes, 0),
+               event_no = case when g.is_final then r.event_no + 1 else r.event_no end,
+               event_hash = case when g.is_final
                    then aos_core._event_hash(r.event_hash, r.event_no + 1, v_now, r.conversation_id, r.tenant_id, r.run_id,
-                       'turn_' || _record.status, v_actor, v_detail)
+                       'turn_' || g.status, g.actor, g.detail)
                    else r.event_hash end
-          from total as t
-         where r.run_id = _record.run_id
-        returning r.tenant_id, r.conversation_id, r.run_id, r.event_no, r.event_hash, r.is_queued
+          from given as g
+          left join total as t on t.run_id = g.run_id
+         where r.run_id = g.run_id
+        returning r.tenant_id, r.conversation_id, r.run_id, r.event_no, r.event_hash, r.is_queued, g.status, g.actor, g.detail, g.is_final
+    ),
+    ended as (
+        insert into aos_core.event_log (created_at, event_no, chain_id, tenant_id, run_id, event_type, actor, detail, hash)
+        select v_now, r.event_no, r.conversation_id, r.tenant_id, r.run_id, 'turn_' || r.status, r.actor, r.detail, r.event_hash
+          from run as r
+         where r.is_final
     )
-    insert into aos_core.event_log (created_at, event_no, chain_id, tenant_id, run_id, event_type, actor, detail, hash)
-    select v_now, r.event_no, r.conversation_id, r.tenant_id, r.run_id, 'turn_' || _record.status, v_actor, v_detail, r.event_hash
-      from run as r
-     where v_is_final
-    returning (select r.is_queued from run as r) into v_is_queued;
-    if v_is_queued then
-        delete from aos_core.queue as q where q.run_id = _record.run_id and q.died_at is null;  -- a dead letter stays
+    select array_agg(r.run_id) into v_ended from run as r where r.is_final and r.is_queued;
+    if v_ended is not null then
+        delete from aos_core.queue as q where q.run_id = any (v_ended) and q.died_at is null;  -- a dead letter stays
     end if;
+end
+$$;
+comment on function aos_core._record_all(json) is
+    'Writes what happened in turns, one object each: run_id, new_steps, closed_steps, status, waiting_reason, error, actor. See _record.';
 
+create function aos_core._record(run_id uuid, new_steps json, closed_steps json, status text,
+        waiting_reason text default null, error jsonb default null) returns void
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_detail jsonb;
+begin
+    perform aos_core._record_all(json_build_array(json_build_object('run_id', _record.run_id, 'new_steps', _record.new_steps,
+        'closed_steps', _record.closed_steps, 'status', _record.status, 'waiting_reason', _record.waiting_reason, 'error', _record.error,
+        'actor', aos_auth.actor())));
     if _record.status = 'awaiting_approval' then
         with requested as (
             insert into aos_core.approval (step_id, tenant_id, arguments_hash, skill_hash, expires_at)
