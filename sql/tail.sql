@@ -68,3 +68,8 @@ alter function aos_core._record_all(json) set plan_cache_mode = force_generic_pl
 alter function aos_core._record_all(json) set enable_hashjoin = off;
 alter function aos_core._record_all(json) set enable_mergejoin = off;
 alter function aos_core._record_all(json) set enable_seqscan = off;
+alter function aos_agent._record_all_claimed(json) reset search_path;
+alter function aos_agent._record_all_claimed(json) set plan_cache_mode = force_generic_plan;
+alter function aos_agent._record_all_claimed(json) set enable_hashjoin = off;
+alter function aos_agent._record_all_claimed(json) set enable_mergejoin = off;
+alter function aos_agent._record_all_claimed(json) set enable_seqscan = off;

@@ -11,6 +11,7 @@ from .providers.base import Endpoint, Message, Tool, Usage
 
 if TYPE_CHECKING:
     from .budget import Budgets
+    from .store.turns import Records
 
 #: Statuses that a turn never leaves.
 FINAL = frozenset({"completed", "failed", "cancelled"})
@@ -100,6 +101,7 @@ class TurnContext(NamedTuple):
         principal_id: who talks with the agent, where it is known.
         tool_role: the database role that the agent's tools run as.
         tool_role_id: its identity; None when there is none such, or it sees past row security.
+        actor: who drives it, for the record.
         skills: by name.
         tools: those of them that the model is offered.
         is_uncommitted: this transaction started it, so no other session can know of it.
@@ -112,6 +114,7 @@ class TurnContext(NamedTuple):
     principal_id: str | None
     tool_role: str
     tool_role_id: int | None
+    actor: str
     runner: str
     max_model_calls: int
     max_turn_tokens: int | None
@@ -166,6 +169,8 @@ class Turn:
     Attributes:
         loaded_at: when it was read, on :func:`time.monotonic`'s clock.
         fence: number of the claim under which it is driven; None within one transaction.
+        records: where what it has come to is collected with that of others; None: it is written
+            at once.
         spent: what it has used since it was read.
         answer: the last reply's text, once the turn is completed.
         failure: its error, once it has failed: ``message``, ``hint`` and more.
@@ -200,6 +205,7 @@ class Turn:
         self.open_model_call = open_model_call
         self.loaded_at = time.monotonic()
         self.fence: int | None = None
+        self.records: Records | None = None
         self.spent = Spent()
         self.answer: str | None = None
         self.failure: Mapping[str, Any] | None = None

@@ -20,7 +20,7 @@ comment on function aos_agent._steps_of(uuid) is 'The steps of a turn that was b
 create view aos_agent.turn_context as
     select r.run_id, r.tenant_id, r.conversation_id, c.agent_id, c.principal_id, coalesce(a.db_role, 'pgagentos_agent') as tool_role,
            (select p.oid from pg_roles as p where p.rolname = coalesce(a.db_role, 'pgagentos_agent') and not p.rolsuper and not p.rolbypassrls)
-               as tool_role_id, r.runner, r.status, r.model_calls,
+               as tool_role_id, concat(session_user, '/' || c.principal_id) as actor, r.runner, r.status, r.model_calls,
            r.input_tokens + r.output_tokens as used_tokens,
            coalesce(a.max_model_calls, (select (s.value #>> '{}')::integer from aos_meta.setting as s where s.name = 'max_model_calls'), 10)
                as max_model_calls,

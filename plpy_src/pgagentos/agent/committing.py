@@ -40,6 +40,8 @@ SCHEDULE_INTERVAL = 1.0
 MOST_SCHEDULES = 100
 #: Seconds after which skills, limits and prompt of a turn are read anew.
 CONTEXT_AGE = 5.0
+#: Seconds for which turns are recorded one by one, after it could not be done together.
+ONE_BY_ONE_SECONDS = 30.0
 #: A driver whose commits fail so often in a row gives up.
 MAX_LOST_COMMITS = 3
 
@@ -69,6 +71,8 @@ class Driver:
         self._next_look = 0.0
         self._next_renewal = time.monotonic() + LEASE / 3
         self._lost_commits = 0
+        self._records = turns.Records()
+        self._one_by_one_until = 0.0 if puts_off else float("inf")
 
     # What the loop of a turn asks.
 
@@ -77,6 +81,13 @@ class Driver:
         if turn.new_steps or turn.closed_steps:
             turns.record(self._database, turn, "running")
             yield PAUSE
+
+    def hold(self, turn: Turn) -> None:
+        """See :class:`pgagentos.agent.loop.Pace`."""
+        if turn.records is not None:  # else it is recorded together with what it does
+            queue.hold(
+                self._database, turn.context.run_id, self.claims[turn.context.run_id].fence, LEASE
+            )
 
     def admit(self, turn: Turn) -> Iterable[Wait]:
         """See :class:`pgagentos.agent.loop.Pace`."""
@@ -163,17 +174,22 @@ class Driver:
         self._transactions.rollback()
         self._loop.close_all()
         for claim in self.claims.values():
-            # It may be another's by now.
-            with suppress(AgentOSError, DatabaseError), self._transactions.stretch():
-                queue.give_back(self._database, claim, None, None)
+            self._give_back(claim, None)
         queue.unlock(self._database, list(self.claims))
         self.claims.clear()
         self._transactions.commit()
+
+    def _give_back(self, claim: Claim, error: dict[str, Any] | None) -> None:
+        # It may be another's by now; if not, others see that its lock is free.
+        with suppress(AgentOSError, DatabaseError), self._transactions.stretch():
+            queue.give_back(self._database, claim, error, None)
 
     def _drive(self, claim: Claim) -> Steps[None]:
         session = self._session
         turn = turns.load(session.database, session.in_flight, claim.run_id)
         turn.fence = claim.fence
+        if time.monotonic() >= self._one_by_one_until:
+            turn.records = self._records
         yield from loop.advance(
             session.database, turn, session.carrier.exchange, session.tools, self
         )
@@ -202,14 +218,25 @@ class Driver:
 
     def _commit_all(self) -> None:
         """Commit until no turn has paused, so that nothing is open while they wait."""
-        while self._transactions.is_open or self._loop.has_paused:
+        while self._transactions.is_open or self._loop.has_paused or self._records:
             try:
+                lost = self._write_records()
                 self._transactions.commit()
             except DatabaseError as error:
                 self._begin_anew(error)
                 return
             self._lost_commits = 0
+            if lost := [run_id for run_id in lost if self._loop.drop(run_id)]:
+                self._leave(lost)
             self._loop.go_on()
+
+    def _write_records(self) -> list[str]:
+        """Write what the turns have come to; returns those that are another's by now."""
+        lost = []
+        for tenant_id in self._records.tenants():
+            with self._session.identities.acting(tenant_id, None):
+                lost += self._records.write(self._database, tenant_id)
+        return lost
 
     def _begin_anew(self, error: DatabaseError) -> None:
         """A commit failed: what the turns remember is not what their rows say."""
@@ -218,16 +245,22 @@ class Driver:
             raise error
         self._give_all_back()
         self._loop = Loop()
+        self._records = turns.Records()
+        # The one that fails is to be found out.
+        self._one_by_one_until = time.monotonic() + ONE_BY_ONE_SECONDS
 
     def _take_leave(self, results: list[tuple[Any, Any]]) -> None:
         """Let go of turns that have come to their end, or to where somebody else acts."""
+        left = []
         for run_id, result in results:
-            claim = self.claims[run_id]
+            claim = self.claims.get(run_id)
+            if claim is None:  # given back meanwhile
+                continue
+            left.append(run_id)
             if isinstance(result, Exception) and not isinstance(result, ClaimLost):
                 self.failure = result
-                with self._transactions.stretch():
-                    queue.give_back(self._database, claim, _error_value(result), None)
-        self._leave([run_id for run_id, _ in results])
+                self._give_back(claim, _error_value(result))
+        self._leave(left)
 
     def _leave(self, run_ids: list[str]) -> None:
         queue.unlock(self._database, run_ids)

@@ -33,6 +33,9 @@ class OneTransaction:
 
     admit = checkpoint
 
+    def hold(self, turn: Turn) -> None:
+        """See :class:`pgagentos.agent.loop.Pace`."""
+
     def is_stopped(self, turn: Turn) -> bool:
         """See :class:`pgagentos.agent.loop.Pace`."""
         context = turn.context

@@ -41,6 +41,9 @@ class Pace(Protocol):
     def checkpoint(self, turn: Turn) -> Iterable[Wait]:
         """Make all steps so far durable, before something is done that cannot be undone."""
 
+    def hold(self, turn: Turn) -> None:
+        """Make sure that what is now done in the database will be recorded with it."""
+
     def admit(self, turn: Turn) -> Iterable[Wait]:
         """Wait until the turn may call its model."""
 
@@ -257,6 +260,8 @@ def _run_calls(turn: Turn, tools: tool_call.Tools, pace: Pace) -> Steps[None]:
             if skill.implementation == "http":
                 turn.change_step(call.step_no, status="running", started_at=tool_call.now())
             yield from pace.checkpoint(turn)
+            if skill.implementation != "http":
+                pace.hold(turn)
             key = f"{turn.context.run_id}-{call.step_no}"
             status, content = yield from tools.run(turn, skill, call.arguments, key)
         turn.change_step(

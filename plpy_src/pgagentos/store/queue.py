@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ..database import Database
+from ..database import Database, DatabaseError
+from ..errors import ClaimLost
 from ..providers.wire import dumps
 
 
@@ -68,6 +69,26 @@ def claim_turn(database: Database, run_id: str, worker: str, lease: float, nowai
         nowait,
     )
     return Claim(**rows[0])
+
+
+def hold(database: Database, run_id: str, fence: int, lease: float) -> None:
+    """Make sure that a claim holds to the end of the transaction.
+
+    Raises:
+        ClaimLost: it does not any more.
+    """
+    try:
+        database.rows(
+            "select aos_core._hold_claim($1::uuid, $2::bigint, false,"
+            " pg_catalog.make_interval(secs => $3::float))",
+            run_id,
+            fence,
+            lease,
+        )
+    except DatabaseError as error:
+        if error.sqlstate == ClaimLost.sqlstate:
+            raise ClaimLost(error.message) from None
+        raise
 
 
 def held(database: Database, worker: str) -> set[tuple[str, int]]:

@@ -62,7 +62,7 @@ def state(database: Database, run_id: str) -> str:
 #: Columns of the view ``aos_agent.turn_context``.
 _CONTEXT = (
     "select c.run_id, c.tenant_id, c.conversation_id, c.agent_id, c.principal_id, c.tool_role,"
-    " c.tool_role_id::bigint, c.runner, c.status, c.model_calls,"
+    " c.tool_role_id::bigint, c.actor, c.runner, c.status, c.model_calls,"
     " c.used_tokens, c.max_model_calls, c.max_turn_tokens, c.system_prompt,"
     " c.params::text as params, c.models, c.skills, c.steps, c.messages, c.vendors,"
     " c.budgets"
@@ -128,6 +128,7 @@ def _turn(
         principal_id=row["principal_id"],
         tool_role=row["tool_role"],
         tool_role_id=row["tool_role_id"],
+        actor=row["actor"],
         runner=row["runner"],
         max_model_calls=row["max_model_calls"],
         max_turn_tokens=row["max_turn_tokens"],
@@ -216,6 +217,49 @@ def cancel(database: Database, run_id: str) -> None:
     database.rows("select aos_agent._cancel($1::uuid)", run_id)
 
 
+class Records:
+    """What turns of one driver have come to, to be written at its next commit, all at once."""
+
+    def __init__(self) -> None:
+        self._by_tenant: dict[str, list[dict[str, Any]]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._by_tenant)
+
+    def add(self, turn: Turn, status: str) -> None:
+        """Take what is new in a turn."""
+        context = turn.context
+        steps = (*turn.new_steps, *turn.closed_steps)
+        record = {
+            "run_id": context.run_id,
+            "conversation_id": context.conversation_id,
+            "fence": turn.fence,
+            "has_progress": any("finished_at" in step for step in steps),
+            "new_steps": turn.new_steps,
+            "closed_steps": turn.closed_steps,
+            "status": status,
+            "actor": context.actor,
+        }
+        self._by_tenant.setdefault(context.tenant_id, []).append(record)
+        turn.new_steps, turn.closed_steps, turn.status = [], [], status
+
+    def tenants(self) -> list[str]:
+        """Whose turns there are."""
+        return list(self._by_tenant)
+
+    def write(self, database: Database, tenant_id: str) -> list[str]:
+        """Write those of a tenant.
+
+        Returns:
+            the turns that are another's by now, or cancelled; nothing of them was written.
+        """
+        rows = database.rows(
+            "select aos_agent._record_all_claimed($1::json) as run_id",
+            dumps(self._by_tenant.pop(tenant_id)),
+        )
+        return [row["run_id"] for row in rows]
+
+
 def record(
     database: Database,
     turn: Turn,
@@ -229,6 +273,9 @@ def record(
     Raises:
         ClaimLost: the turn is another's by now, or cancelled; nothing was written.
     """
+    if turn.records is not None and turn.budgets is None and status in ("running", "completed"):
+        turn.records.add(turn, status)
+        return
     values = (
         turn.context.run_id,
         dumps(turn.new_steps),
