@@ -28,6 +28,8 @@ EXPECTED = frozenset({"57P01", "57P02", "57P03", "57014", "OS004", "08006", "080
 MOST_SURPRISES = 20
 #: Turns that a submitter has under way at once.
 UNDER_WAY = 40
+#: Seconds until the turns of a dead outside worker are given to others.
+LEASE = 5
 #: Seconds of one CALL aos_agent.work, and turns at once.
 WORK_SECONDS, CONCURRENCY = 4, 32
 
@@ -242,7 +244,7 @@ class Outside:
 
     def __call__(self) -> None:
         dsn = self.run.server.database.conninfo(user=self.login)
-        command = [sys.executable, "-m", "pgagentos.worker", "--dsn", dsn]
+        command = [sys.executable, "-m", "pgagentos.worker", "--dsn", dsn, "--lease", str(LEASE)]
         while not self.run.stop.is_set():
             with subprocess.Popen(
                 command,
