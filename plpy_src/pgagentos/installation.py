@@ -48,8 +48,8 @@ def _extension(name: str, installed: str | None) -> Finding:
     if installed is not None:
         return f"extension {name}", "ok", installed, None
     hint = (
-        "Only for SQL on a timetable: add pg_cron to shared_preload_libraries, restart,"
-        " CREATE EXTENSION pg_cron."
+        "Only for workers and maintenance that pg_cron keeps going: add pg_cron to"
+        " shared_preload_libraries, restart, CREATE EXTENSION pg_cron."
         if name == "pg_cron"
         else f"CREATE EXTENSION {name};"
     )
