@@ -86,6 +86,9 @@ begin
     end loop;
     if v_run.status not in ('completed', 'failed', 'cancelled') then
         perform aos_agent._cancel(v_run.run_id);
+        if v_run.runner = 'external' then
+            perform pg_notify('pgagentos_cancel', v_run.run_id::text);  -- drivers in this database look by themselves
+        end if;
         return jsonb_build_object('status', 'cancelled', 'turn_id', v_run.run_id);
     end if;
     return jsonb_build_object('status', v_run.status, 'turn_id', v_run.run_id);

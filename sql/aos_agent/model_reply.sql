@@ -31,7 +31,7 @@ create function aos_agent._usage_columns(usage jsonb, is_failed boolean default 
 as $$
 declare
     v_name text;
-    v_columns jsonb := '{}';
+    v_columns jsonb := jsonb '{}';
 begin
     if _usage_columns.usage is null or jsonb_typeof(_usage_columns.usage) = 'null' then
         return v_columns;
@@ -108,7 +108,7 @@ $$;
 comment on function aos_agent._error_value(jsonb) is 'The error of a model call that a worker reports, as the rows hold it.';
 
 create function aos_agent._failed_steps(run_id uuid, failures jsonb, first_no integer) returns jsonb
-    language plpgsql stable set search_path = pg_catalog, pg_temp
+    language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (select coalesce(jsonb_agg(jsonb_build_object('kind', 'model', 'step_no', _failed_steps.first_no + f.no - 1, 'status', 'failed',
@@ -202,7 +202,7 @@ declare
     v_key text := record_model_reply.reply ->> 'idempotency_key';
     v_is_last boolean;
     v_content text;
-    v_calls jsonb := '[]';
+    v_calls jsonb := jsonb '[]';
     v_listed text;
     v_is_renamed boolean;
     v_new jsonb;

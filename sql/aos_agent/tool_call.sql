@@ -227,7 +227,6 @@ declare
     v_run aos_core.run := aos_agent._external_turn(record_tool_result.turn_id, record_tool_result.fence);
     v_waiting aos_core.step[];
     v_step aos_core.step;
-    v_status text;
     v_result json := coalesce(record_tool_result.result::json, 'null');
 begin
     perform aos_auth._require('worker');

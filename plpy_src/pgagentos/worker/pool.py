@@ -67,7 +67,6 @@ class Worker:
     def stop(self) -> None:
         """Claim nothing more and give back what is claimed."""
         self._stopping.set()
-        self._wake.set()
 
     async def run(self) -> None:
         """Work until :meth:`stop` is called, or, with *is_once*, until nothing is left to do.
@@ -88,6 +87,7 @@ class Worker:
             for task in working:
                 task.cancel()
             await asyncio.wait(working)
+            tell("stopping", turns=len(self._turns))
             await self._let_all_go()
             await self._clients.close()
             await self._statements.close()
@@ -97,7 +97,8 @@ class Worker:
     async def _claim(self) -> None:
         plan = self._plan
         lease = f"{plan.lease_seconds} seconds"
-        while True:
+        # Before Python 3.12 wait_for swallows a cancel that comes together with what it waits for.
+        while not self._stopping.is_set():
             self._wake.clear()
             if len(self._turns) >= plan.concurrency:
                 await self._wake.wait()

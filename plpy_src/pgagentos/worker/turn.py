@@ -119,6 +119,8 @@ class ClaimedTurn:
     async def _drive(self) -> None:
         state = self._state
         while True:
+            if self._reason is not None:  # before Python 3.12 wait_for may swallow a cancel
+                raise asyncio.CancelledError
             status = state["status"]
             if status == "awaiting_model":
                 state = await self._call_model(state)
