@@ -27,7 +27,7 @@ begin
                 execute format('alter view %s set (security_invoker = true)', v_object.named);
             end loop;
         end if;
-        execute format('revoke all on all functions in schema %I from public', v_schema);
+        execute format('revoke all on all routines in schema %I from public', v_schema);
         execute format('revoke all on all tables in schema %I from public', v_schema);
         execute format('alter schema %I owner to pgagentos_kernel', v_schema);
     end loop;

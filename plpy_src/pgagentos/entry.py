@@ -39,15 +39,15 @@ def _ask(session: Session, agent_name: str, content: str, conversation: str | No
 def _run_turn_stepwise(
     session: Session, turn_id: str, nowait: bool, ticket: str | None, state: str | None
 ) -> list[str]:
-    from .agent import committing
+    from .agent import procedures
 
-    return [committing.run_turn_stepwise(session, turn_id, nowait, ticket)]
+    return [procedures.run_turn_stepwise(session, turn_id, nowait, ticket)]
 
 
 def _work(session: Session, max_seconds: int, concurrency: int, turns: int | None) -> list[int]:
-    from .agent import committing
+    from .agent import procedures
 
-    return [committing.work(session, max_seconds, concurrency)]
+    return [procedures.work(session, max_seconds, concurrency)]
 
 
 def _run_skill(

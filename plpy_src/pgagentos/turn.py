@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from .price import cost
 from .providers.base import Endpoint, Message, Tool, Usage
 
 if TYPE_CHECKING:
     from .budget import Budgets
-    from .store.turns import Records
 
 #: Statuses that a turn never leaves.
 FINAL = frozenset({"completed", "failed", "cancelled"})
@@ -149,6 +148,13 @@ class Spent:
         self.cached_tokens += usage.cached_tokens
         self.output_tokens += usage.output_tokens
         self.cost = None if units is None or self.cost is None else self.cost + units
+
+
+class Records(Protocol):
+    """Where drivers of many turns collect what is to be written at their next commit."""
+
+    def add(self, turn: Turn, status: str) -> None:
+        """Take what is new in a turn."""
 
 
 class Turn:

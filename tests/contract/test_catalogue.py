@@ -16,10 +16,18 @@ BELOW_PINNED = {
     "aos_agent._ask(text,text,uuid)",
     "aos_agent._budgets_of(uuid,uuid,text,uuid,uuid,uuid,integer,numeric)",
     "aos_agent._read_turn(uuid)",
-    "aos_agent._record_counted(uuid,json,json,text,text,jsonb,uuid,integer)",
+    "aos_agent._record_all_claimed(json)",
+    "aos_agent._record_counted(uuid,json,json,text,text,jsonb,uuid,integer[])",
     "aos_agent._shared_use(uuid,uuid)",
     "aos_agent._start_turn(uuid,text,text)",
     "aos_core._record(uuid,json,json,text,text,jsonb)",
+    "aos_core._record_all(json)",
+}
+
+#: they commit, and such a procedure may neither be SECURITY DEFINER nor set anything
+COMMITTING = {
+    "aos_agent.run_turn_stepwise(uuid,boolean,text,jsonb)",
+    "aos_agent.work(integer,integer,integer)",
 }
 
 #: row security calls them in every statement; they name nothing that a path could lead astray
@@ -42,10 +50,16 @@ READ_WHO_ACTS = IDENTITY | {"aos_auth._identity_source()"}
 
 #: the two lines of a PL/Python function; the name of the entry point is in the second
 WRAPPER = re.compile(
-    r"\nif 'pgagentos' not in GD: __import__\('ctypes'\)\.PyDLL\(None\)\.IsInParallelMode\(\) & 1"
-    r" or plpy\.execute\('select aos_core\._load\(\)'\)\n"
+    r"\nif 'pgagentos' not in GD: (?P<load>.*)\n"
     r"return GD\['pgagentos'\]\(plpy, '(?P<entry>[a-z_.]+)'(?P<arguments>(?:, (?:[a-z_]+|TD))*)\)\n"
 )
+
+LOAD = (
+    "__import__('ctypes').PyDLL(None).IsInParallelMode() & 1"
+    " or plpy.execute('select aos_core._load()')"
+)
+#: only the kernel may call the loader: whoever calls a procedure gets there by a function of it
+LOAD_BY_FUNCTION = "plpy.execute('select aos_auth.tenant_id()')"
 
 QUOTED = re.compile(r"'(?:[^']|'')*'")
 WRITES = re.compile(
@@ -64,7 +78,7 @@ def test_every_function_has_a_search_path_of_its_own(connection: psycopg.Connect
     )
     # the analysis puts the stand-ins before the built-in functions
     assert {name for name, is_bound in without.items() if not is_bound} == (
-        BELOW_PINNED | IDENTITY | {"aos_sandbox._analyse(text,text)"}
+        BELOW_PINNED | IDENTITY | COMMITTING | {"aos_sandbox._analyse(text,text)"}
     )
     assert {name.split("(")[0] for name, is_bound in without.items() if is_bound} == INLINED
 
@@ -118,11 +132,12 @@ def test_python_functions_are_two_lines_and_name_every_entry_point(
     for function, body, argument_names, modes, is_trigger in rows:
         match = WRAPPER.fullmatch(body)
         assert match, f"{function} is more than its two lines"
+        assert match["load"] == (LOAD_BY_FUNCTION if function in COMMITTING else LOAD)
         entries.append(match["entry"])
         inputs = [
             name
             for name, mode in zip(argument_names or (), modes or "i" * 99, strict=False)
-            if mode == "i"
+            if mode in "ib"
         ]
         # a trigger's rows come in TD
         assert match["arguments"].split(", ")[1:] == (["TD"] if is_trigger else inputs), (

@@ -17,6 +17,8 @@ GRANTED = (
 
 #: functions that somebody may call and that have the caller's rights
 INVOKERS = {
+    "aos_agent.run_turn_stepwise(uuid,boolean,text,jsonb)": "it commits, as no definer may",
+    "aos_agent.work(integer,integer,integer)": "it commits, as no definer may",
     "aos_agent._add_cron_job(text,text,text)": "a job of pg_cron belongs to who makes it",
     "aos_agent._cron_jobs(text)": "shows the jobs of the caller",
     "aos_agent._drop_cron_jobs(bigint[])": "deletes jobs of the caller",

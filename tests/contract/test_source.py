@@ -105,7 +105,10 @@ def test_only_the_store_sends_statements() -> None:
         and isinstance(node.func, ast.Attribute)
         and node.func.attr in ("rows", "execute", "prepare")
     }
-    assert {sender for sender in senders if not sender.startswith("store/")} == {"gateways/plpy.py"}
+    assert {sender for sender in senders if not sender.startswith("store/")} == {
+        "gateways/own_transactions.py",
+        "gateways/plpy.py",
+    }
 
 
 def test_programs_hold_no_sql_either() -> None:
@@ -131,7 +134,7 @@ def test_only_the_gateway_and_the_entry_know_plpy() -> None:
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         )
     }
-    assert knowing == {"entry.py", "gateways/plpy.py"}
+    assert knowing == {"entry.py", "gateways/own_transactions.py", "gateways/plpy.py"}
 
 
 def test_only_net_opens_sockets() -> None:

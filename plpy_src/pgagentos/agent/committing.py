@@ -1,4 +1,4 @@
-"""The drivers behind ``CALL``: turns whose every step is committed, one of them or hundreds.
+"""The driver that commits every step of its turns, one of them or hundreds.
 
 All turns of a driver live in one :class:`~pgagentos.net.wait.Loop`. A turn runs until it wants to
 act on the world; there it pauses, what all paused turns have written is committed once, and they go
@@ -13,12 +13,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from .. import schedule, ticket_desk
 from ..database import DatabaseError, Transactions
-from ..errors import AgentOSError, ClaimLost, InvalidInput
+from ..errors import AgentOSError, ClaimLost
 from ..net.wait import PAUSE, SLICE, Interrupted, Loop, Steps, Wait, sleep
 from ..store import queue, turns
-from ..store.identities import require
 from ..store.queue import Claim
 from ..turn import Turn
 from . import failures, loop
@@ -32,12 +30,6 @@ if TYPE_CHECKING:
 LEASE = 60.0
 #: Seconds between two looks at what was cancelled, or taken by others.
 LOOK_INTERVAL = 0.1
-#: Seconds between two looks into the queue while there is room for more turns.
-CLAIM_INTERVAL = 0.05
-#: Seconds between two looks at the schedules and the rate limits.
-SCHEDULE_INTERVAL = 1.0
-#: Most schedules that one look starts turns of.
-MOST_SCHEDULES = 100
 #: Seconds after which skills, limits and prompt of a turn are read anew.
 CONTEXT_AGE = 5.0
 #: Seconds for which turns are recorded one by one, after it could not be done together.
@@ -282,91 +274,6 @@ class Driver:
         if lost := [run_id for run_id in gone if self._loop.drop(run_id)]:
             self._leave(lost)
         self._commit_all()
-
-
-def run_turn_stepwise(session: Session, run_id: str, nowait: bool, ticket: str | None) -> str:
-    """Take a turn as far as it can go, and commit before each act and after each step.
-
-    Args:
-        run_id: the turn.
-        nowait: fail at once when somebody else drives it.
-        ticket: of whoever calls, where the login is nobody's own.
-
-    Returns:
-        JSON text, as :func:`pgagentos.agent.driver.run_turn`.
-
-    Raises:
-        DatabaseError: for example ``OS002`` no such turn, ``OS004`` somebody else drives it.
-    """
-    database, identities = session.database, session.identities
-    with database.own_transactions() as transactions:
-        if ticket is not None:
-            ticket_desk.begin(database, identities, ticket)
-        status = turns.lock(database, run_id, nowait)
-        if status in ("awaiting_approval", "awaiting_tool"):
-            status = turns.go_on(database, run_id)
-        elif status == "awaiting_model":
-            turns.end_over_budget(database, run_id)
-        if status not in ("queued", "running"):
-            return turns.state(database, run_id)
-        driver = Driver(session, transactions, puts_off=False)
-        # The lock of the turn ends with this transaction; from the claim on it is the session's.
-        claim = queue.claim_turn(database, run_id, driver.name, LEASE, nowait)
-        # A ticket holds for one transaction. Whoever could claim the turn may drive it to its end.
-        with identities.acting(claim.tenant_id, claim.principal_id):
-            try:
-                driver.claims[run_id] = claim
-                transactions.commit()
-                driver.begin([claim])
-                while driver.claims:
-                    driver.run_once(SLICE)
-            except BaseException as error:
-                raise driver.stopped(error) from None
-            if driver.failure is not None:
-                raise driver.failure
-            return turns.state(database, run_id)
-
-
-def work(session: Session, max_seconds: int, concurrency: int) -> int:
-    """Drive the turns of the queue.
-
-    Args:
-        max_seconds: after that no turn and no step is begun; what runs is waited for.
-        concurrency: most turns at a time.
-
-    Returns:
-        how many turns have left this driver: finished, put off, or waiting for a person.
-
-    Raises:
-        InvalidInput: a limit is not positive.
-    """
-    if max_seconds < 1 or concurrency < 1:
-        raise InvalidInput(
-            "max_seconds and concurrency are at least 1",
-            hint="CALL aos_agent.work(max_seconds => 55, concurrency => 64);",
-        )
-    database = session.database
-    until = time.monotonic() + max_seconds
-    next_claim = next_schedule = 0.0
-    with database.own_transactions() as transactions:
-        require(database, "worker")
-        driver = Driver(session, transactions, puts_off=True)
-        try:
-            while driver.claims or not driver.is_closing:
-                now = time.monotonic()
-                driver.is_closing = now >= until
-                if now >= next_schedule and not driver.is_closing:
-                    next_schedule = now + SCHEDULE_INTERVAL
-                    schedule.fire(database, session.identities, MOST_SCHEDULES)
-                    driver.look_at_limits()
-                room = concurrency - len(driver.claims)
-                if room and now >= next_claim and not driver.is_closing:
-                    next_claim = now + CLAIM_INTERVAL
-                    driver.claim(room)
-                driver.run_once(SLICE)
-        except BaseException as error:
-            raise driver.stopped(error) from None
-        return driver.ended
 
 
 def _error_value(error: Exception) -> dict[str, Any]:

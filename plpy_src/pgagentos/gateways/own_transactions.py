@@ -14,19 +14,11 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput
+from ..store import identities
 from .backend_user import BackendUser
 
 if TYPE_CHECKING:
     from .plpy import BackendInterrupts
-
-# Run with the search path of whoever calls: no name, operator or type in them is looked up in it.
-_KERNEL_ROLE = (
-    "select r.oid::pg_catalog.int8 as role_id,"
-    " pg_catalog.current_setting('transaction_isolation') as isolation"
-    " from pg_catalog.pg_roles as r"
-    " where r.rolname operator(pg_catalog.=) 'pgagentos_kernel'::pg_catalog.name"
-)
-_SEARCH_PATH = "select pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)"
 
 
 class OwnTransactions:
@@ -64,14 +56,14 @@ class OwnTransactions:
                 hint="CALL it alone: outside of BEGIN, of a function, and of a query string with"
                 " several statements.",
             ) from None
-        row = plpy.execute(_KERNEL_ROLE)[0]
+        row = plpy.execute(identities.KERNEL_ROLE)[0]
         if row["isolation"] != "read committed":
             raise InvalidInput(
                 f"this procedure needs the isolation level read committed, not {row['isolation']}",
                 hint="SET default_transaction_isolation = 'read committed';",
             )
         self._role_id = int(row["role_id"])
-        self._set_search_path = plpy.prepare(_SEARCH_PATH)
+        self._set_search_path = plpy.prepare(identities.KERNEL_SEARCH_PATH)
         plpy.commit()
 
     @property

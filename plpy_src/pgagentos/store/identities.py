@@ -5,6 +5,15 @@ from __future__ import annotations
 from ..database import Database
 from ..errors import InvalidInput
 
+# Run with the search path of whoever calls: no name, operator or type in them is looked up in it.
+KERNEL_ROLE = (
+    "select r.oid::pg_catalog.int8 as role_id,"
+    " pg_catalog.current_setting('transaction_isolation') as isolation"
+    " from pg_catalog.pg_roles as r"
+    " where r.rolname operator(pg_catalog.=) 'pgagentos_kernel'::pg_catalog.name"
+)
+KERNEL_SEARCH_PATH = "select pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)"
+
 
 def of_session(database: Database) -> tuple[str | None, str | None, bool, str]:
     """Who the login of this session is: the fields of :class:`pgagentos.identity.Identity`."""
