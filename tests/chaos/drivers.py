@@ -7,12 +7,14 @@ connects again and asks the rows what is to be done. What it met on the way is c
 from __future__ import annotations
 
 import random
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -30,6 +32,8 @@ MOST_SURPRISES = 20
 UNDER_WAY = 40
 #: Seconds until the turns of a dead outside worker are given to others.
 LEASE = 5
+#: Seconds for such a worker to stop.
+STOP_PATIENCE = 30
 #: Seconds of one CALL aos_agent.work, and turns at once.
 WORK_SECONDS, CONCURRENCY = 4, 32
 
@@ -239,39 +243,56 @@ class Person:
 class Outside:
     """An outside worker: a process of its own, started again when it was killed."""
 
-    def __init__(self, run: Run, login: str, world_url: str) -> None:
-        self.run, self.login, self.world_url = run, login, world_url
+    def __init__(self, run: Run, login: str, file: Path) -> None:
+        self.run, self.login, self.file = run, login, file
 
     def __call__(self) -> None:
         dsn = self.run.server.database.conninfo(user=self.login)
-        command = [sys.executable, "-m", "pgagentos.worker", "--dsn", dsn, "--lease", str(LEASE)]
+        options = ["--dsn", dsn, "--lease", str(LEASE)]
+        # Told to abort, it writes down where it stands.
+        command = [sys.executable, "-X", "faulthandler", "-m", "pgagentos.worker", *options]
         while not self.run.stop.is_set():
-            with subprocess.Popen(
-                command,
-                cwd=CHECKOUT / "plpy_src",
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            ) as process:
+            with (
+                self.file.open("w") as output,
+                subprocess.Popen(
+                    command,
+                    cwd=CHECKOUT / "plpy_src",
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                ) as process,
+            ):
                 self.run.outside.append(process)
-                try:
-                    while process.poll() is None and not self.run.stop.wait(0.1):
-                        pass
-                    if process.poll() is None:
-                        process.terminate()
-                        process.wait(60)
-                finally:
-                    process.kill()
-                    self.run.outside.remove(process)
+                while process.poll() is None and not self.run.stop.wait(0.1):
+                    pass
+                self.run.outside.remove(process)
+                if process.poll() is None:
+                    self.end(process)
             self.run.met[f"outside worker ended with {process.returncode}"] += 1
             if process.returncode not in (0, -9):
                 time.sleep(0.5)
 
+    def end(self, process: subprocess.Popen[bytes]) -> None:
+        """Let it stop, which gives its turns back."""
+        process.terminate()
+        try:
+            process.wait(STOP_PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)
+            process.wait()
+            self.run.surprises.append(
+                f"an outside worker did not stop: {self.file.read_text()[-4000:]}"
+            )
+
 
 def drivers(
-    run: Run, conversations: Sequence[list[Plan]], world_url: str
+    run: Run, conversations: Sequence[list[Plan]], directory: Path
 ) -> list[Callable[[], None]]:
-    """All who take part in a run."""
+    """All who take part in a run.
+
+    Args:
+        directory: where outside workers write what they print.
+    """
     of = {
         (name, tenant): [c for c in conversations if (c[0].driver, c[0].tenant) == (name, tenant)]
         for name in ("select", "stepwise", "work", "outside")
@@ -292,5 +313,5 @@ def drivers(
         cast.append(Person(run, tenant))
     cast += [Work(run, OPERATOR), Work(run, OPERATOR), Work(run, user(0))]
     if any(of["outside", tenant] for tenant in range(TENANTS)):
-        cast += [Outside(run, OPERATOR, world_url), Outside(run, OPERATOR, world_url)]
+        cast += [Outside(run, OPERATOR, directory / f"worker_{n}.log") for n in (1, 2)]
     return cast

@@ -93,7 +93,7 @@ def wait_for_the_end(run: Run, turns: int) -> None:
 
 
 def test_no_turn_is_lost_or_doubled_whatever_is_killed(
-    server: stage.Server, world_url: str, world_log: Path
+    server: stage.Server, world_log: Path
 ) -> None:
     conversations = draw(SEED, TURNS, CAST)
     plans = [plan for conversation in conversations for plan in conversation]
@@ -103,7 +103,7 @@ def test_no_turn_is_lost_or_doubled_whatever_is_killed(
     killer = Killer(run, len(plans), KILLS, has_outside)
     threads = [
         threading.Thread(target=member, daemon=True)
-        for member in drivers(run, conversations, world_url)
+        for member in drivers(run, conversations, world_log.parent)
     ]
     began = time.monotonic()
     for thread in threads:
