@@ -15,8 +15,9 @@ from .committing import LEASE, Driver
 if TYPE_CHECKING:
     from .driver import Session
 
-#: Seconds between two looks into the queue while there is room for more turns.
-CLAIM_INTERVAL = 0.05
+#: Seconds between two looks into the queue while there is room for more turns, and with nothing to
+#: do at all.
+CLAIM_INTERVAL, IDLE_CLAIM_INTERVAL = 0.05, 0.2
 #: Seconds between two looks at the schedules and the rate limits.
 SCHEDULE_INTERVAL = 1.0
 #: Most schedules that one look starts turns of.
@@ -100,8 +101,8 @@ def work(session: Session, max_seconds: int, concurrency: int) -> int:
                     driver.look_at_limits()
                 room = concurrency - len(driver.claims)
                 if room and now >= next_claim and not driver.is_closing:
-                    next_claim = now + CLAIM_INTERVAL
                     driver.claim(room)
+                    next_claim = now + (CLAIM_INTERVAL if driver.claims else IDLE_CLAIM_INTERVAL)
                 driver.run_once(SLICE)
         except BaseException as error:
             raise driver.stopped(error) from None
