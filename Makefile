@@ -52,7 +52,7 @@ $(EXTENSION)--$(EXTVERSION).sql: $(SQL_FILES) $(EXTENSION).control scripts/sql_o
 # The edition for a database without extension files and without PL/Python: docs/sql_only.md.
 SQL_ONLY = $(EXTENSION)-$(EXTVERSION)-sql-only.sql
 
-$(SQL_ONLY): $(SQL_FILES) $(wildcard sql/sql_only/*) $(EXTENSION).control scripts/sql_order scripts/build_sql_only.py scripts/sql_statements.py
+$(SQL_ONLY): $(SQL_FILES) $(wildcard sql/sql_only/*) $(EXTENSION).control scripts/sql_order $(wildcard scripts/*sql_*.py)
 	@scripts/build_sql_only.py $@.new
 	@mv -f $@.new $@
 

@@ -22,9 +22,9 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from sql_only_edition import Edition, EditionError, read_edition
 from sql_statements import Statement, split
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,55 +37,16 @@ _NOT_HERE = ("operator", "secret_manager")
 _ROLE = re.compile(r"\bpgagentos_([a-z_]+)\b")
 
 
-class EditionError(Exception):
-    """What cannot be built, one problem a line."""
-
-
-@dataclass(slots=True)
-class Edition:
-    """What sql/sql_only says."""
-
-    first: list[str] = field(default_factory=list)
-    last: list[str] = field(default_factory=list)
-    after: dict[str, list[str]] = field(default_factory=dict)
-    instead: dict[str, str] = field(default_factory=dict)
-    edits: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
-    left_out: dict[str, str] = field(default_factory=dict)
-
-
-def read_edition(directory: Path) -> Edition:
-    """Read what the edition says.
-
-    Raises:
-        EditionError: a line that is not understood.
-    """
-    edition = Edition()
-    for line in (directory / "left_out.txt").read_text(encoding="utf-8").splitlines():
-        if line.strip() and not line.startswith("#"):
-            key, colon, reason = line.partition(": ")
-            if not colon or not reason.strip():
-                raise EditionError(f"left_out.txt: no reason is given in {line!r}")
-            edition.left_out[key.strip()] = reason.strip()
-    for path in sorted(directory.glob("*.sql")):
-        for section in re.split(r"^--@ ", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
-            place, _, body = section.partition("\n")
-            _add(edition, path.name, place.strip(), body.strip("\n"))
-    return edition
-
-
-def _add(edition: Edition, file: str, place: str, body: str) -> None:
-    verb, _, rest = place.partition(" ")
-    if place in ("first", "last"):
-        getattr(edition, place).append(body)
-    elif verb == "after":
-        edition.after.setdefault(rest, []).append(body)
-    elif place.startswith("instead of "):
-        edition.instead[place.removeprefix("instead of ")] = body
-    elif verb == "edit":
-        pairs = re.findall(r"^--< (.*)\n--> (.*)$", body, re.MULTILINE)
-        edition.edits.setdefault(rest, []).extend(pairs)
-    else:
-        raise EditionError(f"{file}: what is {place!r}?")
+_PRIVILEGES = """\
+-- What the extension grants to its group roles.
+create function aos_auth._access_privileges() returns table (accesses text[], privilege text)
+    language sql immutable set search_path = pg_catalog, pg_temp
+begin atomic
+    select v.accesses, v.privilege from (values
+        {rows}) as v (accesses, privilege);
+end;
+comment on function aos_auth._access_privileges() is
+    'Which accesses come with which privilege, as GRANT says it.';"""
 
 
 def _signature(function: str) -> str:
@@ -162,13 +123,13 @@ class Build:
             key, file = statement.key, f"file {statement.file}"
             named = key in left_out
             self._met |= {key} & left_out.keys()
-            if "language plpython3u" in statement.bare and statement.kind == "function":
-                if not named and key not in self._edition.instead:
-                    self._problems.append(
-                        f"{key} ({statement.file}) is in plpython3u: write a section"
-                        f' "--@ instead of {key}" below sql/sql_only, or give the reason for'
-                        " leaving it out in left_out.txt"
-                    )
+            in_python = statement.kind == "function" and "language plpython3u" in statement.bare
+            if in_python and not named and key not in self._edition.instead:
+                self._problems.append(
+                    f"{key} ({statement.file}) is in plpython3u: write a section"
+                    f' "--@ instead of {key}" below sql/sql_only, or give the reason for leaving it'
+                    " out in left_out.txt"
+                )
             if (named or file in left_out) and statement.kind in ("function", "table", "view"):
                 self._gone.add(statement.name)
 
@@ -177,19 +138,21 @@ class Build:
         if key in self._edition.instead:
             self._met.add(key)
             yield from self._section(statement.file, self._edition.instead[key], statement)
-        elif key in self._edition.left_out or "pg_extension_config_dump(" in bare:
-            return
-        elif statement.kind in ("comment", "alter", "revoke") and self._is_about_gone(statement):
-            return
         elif statement.kind == "grant":
             self._grant(statement.file, bare)
-        elif statement.kind == "comment" and self._has_own_comment(statement.name):
-            return
-        else:
+        elif not self._is_left_out(statement) and "pg_extension_config_dump(" not in bare:
             text = self._edited(statement)
             if statement.kind == "select":  # its result is nobody's to read
-                text = re.sub(r"^select\b(.*)", r"do $do$ begin perform\1; end $do$", text, flags=re.M | re.S)
+                call = re.sub(r"\Aselect\b", "perform", statement.bare)
+                text = text.replace(statement.bare, f"do $do$ begin {call}; end $do$")
             yield text + ";"
+
+    def _is_left_out(self, statement: Statement) -> bool:
+        if statement.kind == "comment" and self._has_own_comment(statement.name):
+            return True
+        return statement.key in self._edition.left_out or (
+            statement.kind in ("comment", "alter", "revoke") and self._is_about_gone(statement)
+        )
 
     def _is_about_gone(self, statement: Statement) -> bool:
         named = set(re.findall(r"\b\w+\.\w+", statement.name))
@@ -200,9 +163,7 @@ class Build:
         own = self._edition.instead.get(f"{kind} {object_name}", "")
         return f"comment on {kind} {object_name}" in own
 
-    def _section(
-        self, file: str, text: str, original: Statement | None = None
-    ) -> Iterator[str]:
+    def _section(self, file: str, text: str, original: Statement | None = None) -> Iterator[str]:
         """The statements of a section; its grants are collected as all others are."""
         for statement in split(file, text + "\n"):
             if statement.kind == "grant":
@@ -210,8 +171,8 @@ class Build:
                 continue
             if (
                 original is not None
-                and (statement.kind, statement.name) == (original.kind, original.name) != ("do", file)
-                and statement.kind == "function"
+                and original.kind == "function"
+                and statement.key == original.key
                 and _signature(statement.bare) != _signature(original.bare)
             ):
                 self._problems.append(
@@ -248,7 +209,9 @@ class Build:
 
     def _grant(self, file: str, text: str) -> None:
         """Keep a grant for whoever is given the access."""
-        found = re.fullmatch(r"grant (.+?) on ((?:function|procedure|schema|table) )?(.+) to (.+)", text)
+        found = re.fullmatch(
+            r"grant (.+?) on ((?:function|procedure|schema|table) )?(.+) to (.+)", text
+        )
         if found is None:
             self._problems.append(f"{file}: which grant is {text!r}?")
             return
@@ -262,7 +225,9 @@ class Build:
             if name in _ACCESSES:
                 accesses.append(name)
             elif name not in _NOT_HERE:
-                self._problems.append(f"{file}: a grant to {role}, who is not in this edition: {text}")
+                self._problems.append(
+                    f"{file}: a grant to {role}, who is not in this edition: {text}"
+                )
         if accesses:
             self._privileges.append((accesses, f"{privilege} on {kind or ''}{', '.join(kept)}"))
 
@@ -273,15 +238,7 @@ class Build:
             )
             for accesses, privilege in self._privileges
         )
-        return (
-            "-- What the extension grants to its group roles.\n"
-            "create function aos_auth._access_privileges() returns table (accesses text[], privilege text)\n"
-            "    language sql immutable set search_path = pg_catalog, pg_temp\n"
-            f"begin atomic\n    select v.accesses, v.privilege from (values\n        {rows}) as v (accesses, privilege);\n"
-            "end;\n"
-            "comment on function aos_auth._access_privileges() is"
-            " 'Which accesses come with which privilege, as GRANT says it.';"
-        )
+        return _PRIVILEGES.format(rows=rows)
 
     def _look_for_what_was_not_met(self) -> None:
         edition = self._edition
@@ -299,7 +256,9 @@ def sources() -> list[tuple[str, str]]:
     listed = subprocess.run(
         [ROOT / "scripts" / "sql_order"], check=True, capture_output=True, text=True
     ).stdout.split()
-    return [(name.removeprefix("sql/"), (ROOT / name).read_text(encoding="utf-8")) for name in listed]
+    return [
+        (name.removeprefix("sql/"), (ROOT / name).read_text(encoding="utf-8")) for name in listed
+    ]
 
 
 def version() -> str:

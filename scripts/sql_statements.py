@@ -23,7 +23,7 @@ _KINDS = tuple(
         ("domain", rf"create domain {_NAME}"),
         ("index", rf"create (?:unique )?index {_NAME} on"),
         ("schema", rf"create schema {_NAME}"),
-        ("trigger", rf"create (?:constraint )?trigger (?P<name>\w+ .*? on [\w.]+)"),
+        ("trigger", r"create (?:constraint )?trigger (?P<name>\w+ .*? on [\w.]+)"),
         ("policy", r"create policy (?P<name>\w+ on [\w.]+)"),
         ("comment", r"comment on (?P<name>\w+ [\w.\"]+)"),
         ("constraint", r"alter table [\w.]+\s+add constraint (?P<name>\w+)"),
@@ -90,6 +90,13 @@ def _pieces(text: str) -> Iterator[str]:
         raise ValueError(f"no semicolon ends {text[start:].strip()[:80]!r}")
 
 
+def _named(bare: str) -> tuple[str, str]:
+    for kind, pattern in _KINDS:
+        if found := pattern.match(bare):
+            return kind, found["name"].strip()
+    return "other", bare[:60]
+
+
 def split(file: str, text: str) -> list[Statement]:
     """Split the text of a file.
 
@@ -101,13 +108,7 @@ def split(file: str, text: str) -> list[Statement]:
     statements = []
     blocks = 0
     for piece in _pieces(text):
-        bare = re.sub(r"\s+", " ", _without_comments(piece))
-        for kind, pattern in _KINDS:
-            if found := pattern.match(bare):
-                name = found["name"].strip()
-                break
-        else:
-            kind, name = "other", bare[:60]
+        kind, name = _named(re.sub(r"\s+", " ", _without_comments(piece)))
         if kind == "do":
             blocks += 1
             name = file if blocks == 1 else f"{file} {blocks}"

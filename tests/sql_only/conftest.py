@@ -1,7 +1,7 @@
 """A server as a managed service gives it: nobody is a superuser, and nothing of ours is installed.
 
-The administrator of the service (here the superuser ``postgres``) makes roles and an empty database;
-all else is done by ``app``, who owns the database and may do nothing besides.
+The administrator of the service (here the superuser ``postgres``) makes roles and an empty
+database; all else is done by ``app``, who owns the database and may do nothing besides.
 """
 
 from __future__ import annotations
@@ -27,10 +27,15 @@ _numbers = itertools.count(1)
 OWNER = "app"
 
 
-def psql(database: Database, script: Path | str, user: str = OWNER) -> subprocess.CompletedProcess[str]:
+def psql(
+    database: Database, script: Path | str, user: str = OWNER, before: str | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a script by psql, without any option that makes up for what the script leaves out."""
+    words = [f"{pg_config('--bindir')}/psql", "-X", "-q", "-d", database.conninfo(user=user)]
+    if before is not None:
+        words += ["-c", before]
     return subprocess.run(
-        [f"{pg_config('--bindir')}/psql", "-X", "-q", "-d", database.conninfo(user=user), "-f", str(script)],
+        [*words, "-f", str(script)],
         capture_output=True,
         text=True,
         env={"PGCLIENTENCODING": "UTF8", "LC_ALL": "C.UTF-8"},
@@ -64,7 +69,9 @@ def empty_database(server: Cluster, owner: str = OWNER) -> Iterator[Database]:
     """A database of its own for a role, dropped at the end."""
     database = f"sql_only_{next(_numbers)}"
     with server.connect() as admin:
-        admin.execute(f"create database {database} owner {owner} template template0 encoding 'UTF8'")
+        admin.execute(
+            f"create database {database} owner {owner} template template0 encoding 'UTF8'"
+        )
     try:
         yield Database(server, database)
     finally:

@@ -15,13 +15,21 @@ def of(**properties: Any) -> dict[str, Any]:
     return {"type": "object", "properties": properties}
 
 
-WHOLE = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
+WHOLE = {
+    "type": "object",
+    "properties": {"a": {"type": "integer"}},
+    "required": ["a"],
+    "additionalProperties": False,
+}
 TREE = {
     "type": "object",
     "properties": {"node": {"$ref": "#/definitions/node"}},
     "definitions": {
-        "node": {"type": "object", "properties": {"next": {"$ref": "#/definitions/node"}, "n": {"type": "integer"}},
-                 "required": ["n"]},
+        "node": {
+            "type": "object",
+            "properties": {"next": {"$ref": "#/definitions/node"}, "n": {"type": "integer"}},
+            "required": ["n"],
+        },
     },
 }
 
@@ -82,10 +90,34 @@ CASES: list[tuple[dict[str, Any], Any]] = [
     (of(a={"type": "object", "additionalProperties": {"type": "string"}}), {"a": {"k": "v"}}),
     (of(a={"type": "object", "additionalProperties": {"type": "string"}}), {"a": {"k": 1}}),
     (of(a={"type": "object", "minProperties": 1, "maxProperties": 2}), {"a": {}}),
-    (of(a={"type": "object", "minProperties": 1, "maxProperties": 2}), {"a": {"x": 1, "y": 1, "z": 1}}),
-    ({"type": "object", "patternProperties": {"^n_": {"type": "integer"}}, "additionalProperties": False}, {"n_a": 1}),
-    ({"type": "object", "patternProperties": {"^n_": {"type": "integer"}}, "additionalProperties": False}, {"n_a": "1"}),
-    ({"type": "object", "patternProperties": {"^n_": {"type": "integer"}}, "additionalProperties": False}, {"m": 1}),
+    (
+        of(a={"type": "object", "minProperties": 1, "maxProperties": 2}),
+        {"a": {"x": 1, "y": 1, "z": 1}},
+    ),
+    (
+        {
+            "type": "object",
+            "patternProperties": {"^n_": {"type": "integer"}},
+            "additionalProperties": False,
+        },
+        {"n_a": 1},
+    ),
+    (
+        {
+            "type": "object",
+            "patternProperties": {"^n_": {"type": "integer"}},
+            "additionalProperties": False,
+        },
+        {"n_a": "1"},
+    ),
+    (
+        {
+            "type": "object",
+            "patternProperties": {"^n_": {"type": "integer"}},
+            "additionalProperties": False,
+        },
+        {"m": 1},
+    ),
     ({"allOf": [of(a={"maximum": 100}), of(a={"minimum": 10})]}, {"a": 50}),
     ({"allOf": [of(a={"maximum": 100}), of(a={"minimum": 10})]}, {"a": 5}),
     ({"allOf": [of(a={"maximum": 100}), of(a={"minimum": 10})]}, {"a": 500}),
@@ -107,7 +139,9 @@ CASES: list[tuple[dict[str, Any], Any]] = [
 def test_it_says_what_the_extension_says(owner: House, schema: dict[str, Any], value: Any) -> None:
     expected = argument_error(json.dumps(schema), json.dumps(value))
     said = owner.one(
-        "select aos_skills._argument_error(%s::jsonb, %s::json)", json.dumps(schema), json.dumps(value)
+        "select aos_skills._argument_error(%s::jsonb, %s::json)",
+        json.dumps(schema),
+        json.dumps(value),
     )
     assert (said is None) == (expected is None), (said, expected)
     if said is not None:
@@ -121,15 +155,25 @@ def test_it_says_what_the_extension_says(owner: House, schema: dict[str, Any], v
         (WHOLE, {}, "The arguments do not fit the tool: they must contain 'a'."),
         (WHOLE, {"a": 1, "b": 2}, "The arguments do not fit the tool: they must not contain 'b'."),
         (WHOLE, {"a": "x"}, "The arguments do not fit the tool: a must be integer."),
-        (of(a={"maximum": 5}), {"a": 6}, "The arguments do not fit the tool: a must be smaller than or equal to 5."),
-        (of(a={"items": of(b={"type": "string"})}), {"a": [{"b": 1}]}, "The arguments do not fit the tool: a[0].b must be string."),
+        (
+            of(a={"maximum": 5}),
+            {"a": 6},
+            "The arguments do not fit the tool: a must be smaller than or equal to 5.",
+        ),
+        (
+            of(a={"items": of(b={"type": "string"})}),
+            {"a": [{"b": 1}]},
+            "The arguments do not fit the tool: a[0].b must be string.",
+        ),
     ],
 )
 def test_it_says_it_in_words_for_the_model(
     owner: House, schema: dict[str, Any], value: Any, said: str
 ) -> None:
     assert said == owner.one(
-        "select aos_skills._argument_error(%s::jsonb, %s::json)", json.dumps(schema), json.dumps(value)
+        "select aos_skills._argument_error(%s::jsonb, %s::json)",
+        json.dumps(schema),
+        json.dumps(value),
     )
 
 
@@ -148,7 +192,10 @@ def test_a_schema_that_never_ends_has_an_end(owner: House) -> None:
 @pytest.mark.parametrize(
     ("schema", "message"),
     [
-        ({"$ref": "https://example.com/schema.json"}, "it refers to https://example.com/schema.json"),
+        (
+            {"$ref": "https://example.com/schema.json"},
+            "it refers to https://example.com/schema.json",
+        ),
         ({"$ref": "#/definitions/gone"}, "it refers to #/definitions/gone"),
         (of(a={"pattern": "("}), "PostgreSQL does not read the pattern"),
     ],
@@ -157,16 +204,24 @@ def test_a_schema_that_cannot_be_used_is_an_error(
     owner: House, schema: dict[str, Any], message: str
 ) -> None:
     with owner.refused("OS001", message):
-        owner.one("select aos_skills._argument_error(%s::jsonb, '{\"a\": \"x\"}')", json.dumps(schema))
+        owner.one(
+            'select aos_skills._argument_error(%s::jsonb, \'{"a": "x"}\')', json.dumps(schema)
+        )
 
 
 def test_limits_of_a_skill_hold_besides_its_schema(owner: House) -> None:
     agent = owner.agent()
     skill = owner.skill(parameters=of(amount={"type": "number"}))
-    owner.call("aos_agent.grant_skill", agent.name, skill, limits={"properties": {"amount": {"maximum": 100}}})
+    owner.call(
+        "aos_agent.grant_skill",
+        agent.name,
+        skill,
+        limits={"properties": {"amount": {"maximum": 100}}},
+    )
     turn = owner.turn(agent)
     refused = owner.tool(turn, skill, {"amount": 101})
     assert (refused["status"], refused["reason"]) == (
-        "invalid_arguments", "The arguments do not fit the tool: amount must be smaller than or equal to 100."
+        "invalid_arguments",
+        "The arguments do not fit the tool: amount must be smaller than or equal to 100.",
     )
     assert owner.tool(turn, skill, {"amount": 100})["status"] == "approved"

@@ -52,7 +52,9 @@ def test_plpgsql_check_misses_nothing(installed: Database) -> None:
             admin.execute("drop extension plpgsql_check")
     assert checked > 150
     # an error is a name that is not there; warnings about shared code are for tests/contract
-    of_this_edition = "\n".join(path.read_text("utf-8") for path in (CHECKOUT / "sql/sql_only").glob("*.sql"))
+    of_this_edition = "\n".join(
+        path.read_text("utf-8") for path in (CHECKOUT / "sql/sql_only").glob("*.sql")
+    )
     found = {
         (function, message)
         for function, message, level in findings
@@ -63,10 +65,20 @@ def test_plpgsql_check_misses_nothing(installed: Database) -> None:
 
 
 def test_no_function_is_in_python_and_none_names_what_was_left_out(script: Path) -> None:
-    text = re.sub(r"--[^\n]*|comment on .*?;\n", "", script.read_text(encoding="utf-8"), flags=re.DOTALL)
-    for gone in ("language plpython3u", "pg_extension_config_dump", "aos_meta.set_secret",
-                 "aos_auth.begin(", "pgagentos_parser'", "aos_sandbox._admit"):
-        assert gone not in text.replace("'pgagentos_worker', 'pgagentos_user', 'pgagentos_parser'", ""), gone
+    text = re.sub(
+        r"--[^\n]*|comment on .*?;\n", "", script.read_text(encoding="utf-8"), flags=re.DOTALL
+    )
+    for gone in (
+        "language plpython3u",
+        "pg_extension_config_dump",
+        "aos_meta.set_secret",
+        "aos_auth.begin(",
+        "pgagentos_parser'",
+        "aos_sandbox._admit",
+    ):
+        assert gone not in text.replace(
+            "'pgagentos_worker', 'pgagentos_user', 'pgagentos_parser'", ""
+        ), gone
 
 
 def test_every_object_has_a_comment(installed: Database) -> None:
@@ -80,7 +92,9 @@ def test_every_object_has_a_comment(installed: Database) -> None:
     assert bare == []
 
 
-def test_every_definer_pins_its_search_path_or_was_bound_when_it_was_made(installed: Database) -> None:
+def test_every_definer_pins_its_search_path_or_was_bound_when_it_was_made(
+    installed: Database,
+) -> None:
     with installed.connect() as admin:
         loose = admin.execute(
             "select p.oid::regprocedure::text from pg_proc p where p.pronamespace::regnamespace::text"
@@ -116,10 +130,14 @@ def test_row_security_holds_for_the_owner_too(installed: Database) -> None:
     )
     with installed.connect() as admin:
         all_ = {row[0] for row in admin.execute(tables)}
-        forced = {row[0] for row in admin.execute(f"{tables} and c.relrowsecurity and c.relforcerowsecurity")}
+        forced = {
+            row[0]
+            for row in admin.execute(f"{tables} and c.relrowsecurity and c.relforcerowsecurity")
+        }
         given = admin.execute(
             "select c.oid::regclass::text from pg_class c, aclexplode(c.relacl) a where c.oid = any"
-            " (%s::regclass[]) and a.grantee <> c.relowner", [list(WITHOUT_ROW_SECURITY)]
+            " (%s::regclass[]) and a.grantee <> c.relowner",
+            [list(WITHOUT_ROW_SECURITY)],
         ).fetchall()
     assert len(forced) > 25
     assert all_ - forced == WITHOUT_ROW_SECURITY
@@ -175,21 +193,48 @@ def test_a_function_in_python_cannot_hide_in_a_file_that_is_left_out(checkout: P
 @pytest.mark.parametrize(
     ("file", "old", "new", "expected"),
     [
-        ("sql_only/left_out.txt", "function aos_agent.work: the database calls no model", "function aos_agent.work: ",
-         "no reason is given in 'function aos_agent.work: '"),
-        ("sql_only/left_out.txt", "function aos_agent.work:", "function aos_agent.works:",
-         "speaks of 'function aos_agent.works'"),
-        ("sql_only/agent.sql", "--@ instead of function aos_agent.ask", "--@ instead of function aos_agent.asks",
-         "speaks of 'function aos_agent.asks'"),
-        ("sql_only/identity.sql", "--< hint = 'Begin a ticket", "--< hint = 'Begin another ticket",
-         "speaks of \"function aos_auth._require: hint"),
-        ("aos_agent/start_turn.sql", "create function aos_agent.run_turn(turn_id uuid, nowait boolean default false)",
-         "create function aos_agent.run_turn(turn_id uuid, nowait boolean default true)",
-         "function aos_agent.run_turn: the one below sql/sql_only has not the arguments and result"),
-        ("aos_agent/policies.sql", "to pgagentos_approver, pgagentos_operator;", "to pgagentos_kernel;",
-         "a grant to pgagentos_kernel, who is not in this edition"),
-        ("aos_agent/transcript.sql", "create view", "alter schema aos_agent owner to pgagentos_kernel;\ncreate view",
-         "names pgagentos_kernel"),
+        (
+            "sql_only/left_out.txt",
+            "function aos_agent.work: the database calls no model",
+            "function aos_agent.work: ",
+            "no reason is given in 'function aos_agent.work: '",
+        ),
+        (
+            "sql_only/left_out.txt",
+            "function aos_agent.work:",
+            "function aos_agent.works:",
+            "speaks of 'function aos_agent.works'",
+        ),
+        (
+            "sql_only/agent.sql",
+            "--@ instead of function aos_agent.ask",
+            "--@ instead of function aos_agent.asks",
+            "speaks of 'function aos_agent.asks'",
+        ),
+        (
+            "sql_only/identity.sql",
+            "--< hint = 'Begin a ticket",
+            "--< hint = 'Begin another ticket",
+            'speaks of "function aos_auth._require: hint',
+        ),
+        (
+            "aos_agent/start_turn.sql",
+            "create function aos_agent.run_turn(turn_id uuid, nowait boolean default false)",
+            "create function aos_agent.run_turn(turn_id uuid, nowait boolean default true)",
+            "function aos_agent.run_turn: the one below sql/sql_only has not the arguments and result",
+        ),
+        (
+            "aos_agent/policies.sql",
+            "to pgagentos_approver, pgagentos_operator;",
+            "to pgagentos_kernel;",
+            "a grant to pgagentos_kernel, who is not in this edition",
+        ),
+        (
+            "aos_agent/transcript.sql",
+            "create view",
+            "alter schema aos_agent owner to pgagentos_kernel;\ncreate view",
+            "names pgagentos_kernel",
+        ),
     ],
 )
 def test_the_build_fails_when_both_sides_part(
@@ -207,7 +252,17 @@ def test_make_writes_the_file_that_is_named_after_the_version(script: Path) -> N
     [made] = CHECKOUT.glob("pgagentos-*-sql-only.sql")
     assert made.read_text(encoding="utf-8") == script.read_text(encoding="utf-8")
     listed = subprocess.run(
-        ["git", "-c", f"safe.directory={CHECKOUT}", "-C", CHECKOUT, "check-ignore", "-q", made.name], check=False
+        [
+            "git",
+            "-c",
+            f"safe.directory={CHECKOUT}",
+            "-C",
+            CHECKOUT,
+            "check-ignore",
+            "-q",
+            made.name,
+        ],
+        check=False,
     )
     assert listed.returncode in (0, 128)  # not in git; 128: this is no checkout of git
 
@@ -222,6 +277,8 @@ def test_the_privileges_of_every_access_can_be_given(installed: Database) -> Non
                 house.rows("select aos_auth._set_access('taker', %s, true)", access)
                 assert house.one("select has_schema_privilege('taker', 'aos_agent', 'usage')")
                 house.rows("select aos_auth._set_access('taker', %s, false)", access)
-            assert house.one("select count(*) from pg_shdepend where refobjid = 'taker'::regrole") == 0
+            assert (
+                house.one("select count(*) from pg_shdepend where refobjid = 'taker'::regrole") == 0
+            )
         finally:
             admin.execute("drop role taker")

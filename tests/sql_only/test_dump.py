@@ -48,11 +48,15 @@ def copies(
         owner = site.as_(OWNER)
         agent = agent_with_tools(site, owner)
         skill = owner.function_skill(
-            agent, "f(n int) returns int language sql set search_path = pg_catalog as 'select n + 1'", name="add_one"
+            agent,
+            "f(n int) returns int language sql set search_path = pg_catalog as 'select n + 1'",
+            name="add_one",
         )
         person = site.person(agent.tenant_id, "user", "worker")
         owner.rows("select aos_core.maintain_event_log()")
-        owner.rows("update aos_meta.llm_model_registry set input_price = 99 where model_name = 'gpt-4o'")
+        owner.rows(
+            "update aos_meta.llm_model_registry set input_price = 99 where model_name = 'gpt-4o'"
+        )
         done = owner.turn(agent)
         assert owner.tool(done, skill, {"n": 1})["result"] == "2"
         owner.finish(done)
@@ -65,7 +69,9 @@ def copies(
         options = ["--enable-row-security", "--no-owner", "--file", str(dump)]
         done_dump = subprocess.run(
             [f"{pg_config('--bindir')}/pg_dump", "-d", database.conninfo(user=OWNER), *options],
-            capture_output=True, text=True, check=False,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert (done_dump.returncode, done_dump.stderr) == (0, "")
         dump.write_text("\\set ON_ERROR_STOP on\n" + dump.read_text("utf-8"), "utf-8")
@@ -110,6 +116,8 @@ def test_the_roles_of_agents_are_registered_once_more(copies: Copies) -> None:
         owner = House(connection)
         turn = owner.turn(copies.agent)
         assert owner.tool(turn, "add_one", {"n": 1})["status"] == "failed"
-        [(hint,)] = owner.rows("select hint from aos_core.check_installation() where status = 'missing'")
+        [(hint,)] = owner.rows(
+            "select hint from aos_core.check_installation() where status = 'missing'"
+        )
         owner.rows(hint)
         assert owner.tool(turn, "add_one", {"n": 1})["result"] == "2"

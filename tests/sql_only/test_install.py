@@ -26,7 +26,8 @@ def schemas(database: Database) -> list[str]:
 def test_an_ordinary_role_installs_it_and_owns_all_of_it(installed: Database) -> None:
     with installed.connect() as admin:
         [mighty] = admin.execute(
-            "select rolsuper or rolcreaterole or rolbypassrls from pg_roles where rolname = %s", [OWNER]
+            "select rolsuper or rolcreaterole or rolbypassrls from pg_roles where rolname = %s",
+            [OWNER],
         ).fetchone() or (None,)
         assert mighty is False
         extensions = admin.execute("select extname from pg_extension").fetchall()
@@ -43,7 +44,9 @@ def test_an_ordinary_role_installs_it_and_owns_all_of_it(installed: Database) ->
 
 def test_it_says_what_it_is(installed: Database) -> None:
     with installed.connect(user=OWNER) as connection:
-        found = connection.execute("select component, status from aos_core.check_installation()").fetchall()
+        found = connection.execute(
+            "select component, status from aos_core.check_installation()"
+        ).fetchall()
     assert found == [("edition", "ok"), ("owner", "ok")]
 
 
@@ -96,7 +99,10 @@ def test_who_sees_past_row_security_installs_it_as_another_role(
         done = psql(database, wrapped, user="postgres")
         assert (done.returncode, done.stderr) == (0, "")
         house = House(admin)
-        assert house.one("select nspowner::regrole::text from pg_namespace where nspname = 'aos_core'") == "keeper"
+        assert (
+            house.one("select nspowner::regrole::text from pg_namespace where nspname = 'aos_core'")
+            == "keeper"
+        )
         assert house.one("select aos_auth._visible_tenant()::text").startswith("00000000")
         turn = house.turn()
         assert house.run(turn)["status"] == "awaiting_model"
@@ -104,7 +110,9 @@ def test_who_sees_past_row_security_installs_it_as_another_role(
         admin.execute("drop role keeper")
 
 
-def test_a_role_that_may_not_create_schemas_is_told_what_it_needs(server: Cluster, script: Path) -> None:
+def test_a_role_that_may_not_create_schemas_is_told_what_it_needs(
+    server: Cluster, script: Path
+) -> None:
     with empty_database(server, owner="creator") as database:
         done = psql(database, script, user=OWNER)
         assert done.returncode != 0
@@ -139,7 +147,9 @@ def test_a_role_that_may_create_roles_makes_the_group_roles(server: Cluster, scr
     with installed_database(server, script, owner="creator") as database:
         with database.connect(user="creator") as connection:
             house = House(connection)
-            made = house.rows("select rolname from pg_roles where rolname like 'pgagentos\\_%' order by 1")
+            made = house.rows(
+                "select rolname from pg_roles where rolname like 'pgagentos\\_%' order by 1"
+            )
             assert made == [(f"pgagentos_{group}",) for group in groups]
             house.rows("create role clerk login")
             tenant = house.tenant()
@@ -158,10 +168,15 @@ def test_a_role_that_may_create_roles_makes_the_group_roles(server: Cluster, scr
             assert (described["status"], described["result"]) == ("completed", "[]")
         with database.connect(user="creator") as connection:
             house = House(connection)
-            house.rows("create table public.visible (id int); grant select on visible to pgagentos_agent")
+            house.rows(
+                "create table public.visible (id int); grant select on visible to pgagentos_agent"
+            )
             assert "visible" in clerk_describes(database, turn)
             house.call("aos_auth.revoke_access", "clerk", "worker")
-        with database.connect(user="clerk") as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        with (
+            database.connect(user="clerk") as connection,
+            pytest.raises(psycopg.errors.InsufficientPrivilege),
+        ):
             House(connection).tool(turn, "describe_schema")
     with server.connect() as admin:
         admin.execute("drop role clerk")
@@ -171,4 +186,8 @@ def test_a_role_that_may_create_roles_makes_the_group_roles(server: Cluster, scr
 
 def clerk_describes(database: Database, turn: object) -> str:
     with database.connect(user="clerk") as connection:
-        return str(House(connection).one("select aos_agent.process_tool_call(%s, 'describe_schema', '{}')", turn))
+        return str(
+            House(connection).one(
+                "select aos_agent.process_tool_call(%s, 'describe_schema', '{}')", turn
+            )
+        )

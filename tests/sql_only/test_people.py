@@ -35,7 +35,11 @@ def test_tenants_do_not_see_each_other(site: Site, owner: House) -> None:
         assert bert.one(mine.format(table), theirs) == 0, table
         seen_by_us += anna.one(f"select count(*) from {table} as t where t.tenant_id = %s", ours)
     assert seen_by_us > 8
-    for refused in (lambda: bert.run(turn), lambda: bert.finish(turn), lambda: bert.call("aos_agent.cancel_turn", turn)):
+    for refused in (
+        lambda: bert.run(turn),
+        lambda: bert.finish(turn),
+        lambda: bert.call("aos_agent.cancel_turn", turn),
+    ):
         with bert.refused("OS002", f"there is no turn {turn}"):
             refused()
     with bert.refused("OS002", "there is no agent"):
@@ -51,7 +55,13 @@ def test_a_login_that_is_nobodys_sees_nothing(site: Site, owner: House) -> None:
     for access in ("user", "worker", "developer", "auditor", "approver"):
         owner.call("aos_auth.grant_access", role, access)
     stranger = site.as_(role)
-    for table in ("aos_auth.tenant", "aos_agent.agent", "aos_core.run", "aos_agent.message", "aos_core.event_log"):
+    for table in (
+        "aos_auth.tenant",
+        "aos_agent.agent",
+        "aos_core.run",
+        "aos_agent.message",
+        "aos_core.event_log",
+    ):
         assert stranger.one(f"select count(*) from {table}") == 0
     with stranger.refused("OS002", "there is no agent"):
         stranger.conversation(owner.agent())
@@ -68,13 +78,26 @@ def test_what_changes_of_a_principal_changes_who_acts_at_once(site: Site, owner:
         acts.append(session.one("select aos_auth.tenant_id()"))
 
     look("select 1")
-    look("update aos_auth.principal set is_active = false where principal_id = %s", person.principal_id)
-    look("update aos_auth.principal set is_active = true where principal_id = %s", person.principal_id)
+    look(
+        "update aos_auth.principal set is_active = false where principal_id = %s",
+        person.principal_id,
+    )
+    look(
+        "update aos_auth.principal set is_active = true where principal_id = %s",
+        person.principal_id,
+    )
     look("update aos_auth.tenant set is_active = false where tenant_id = %s", first)
-    look("update aos_auth.principal set display_name = 'x', is_active = true where principal_id = %s", person.principal_id)
+    look(
+        "update aos_auth.principal set display_name = 'x', is_active = true where principal_id = %s",
+        person.principal_id,
+    )
     look("update aos_auth.tenant set is_active = true where tenant_id = %s", first)
-    look("update aos_auth.principal set db_role = null where principal_id = %s", person.principal_id)
-    other = owner.insert("aos_auth.principal", "principal_id", tenant_id=second, db_role=person.role)
+    look(
+        "update aos_auth.principal set db_role = null where principal_id = %s", person.principal_id
+    )
+    other = owner.insert(
+        "aos_auth.principal", "principal_id", tenant_id=second, db_role=person.role
+    )
     look("select 1")
     assert session.one("select aos_auth.principal_id()") == other
     look("delete from aos_auth.principal where principal_id = %s", other)
@@ -85,7 +108,11 @@ def test_the_owner_is_the_operator_and_so_is_who_may_act_as_him(site: Site, owne
     owner.turn()
     helper = site.role("helper")
     site.admin(f"grant {OWNER} to {helper}")
-    assert site.as_(helper).one("select count(*) from aos_core.run") == owner.one("select count(*) from aos_core.run") > 0
+    assert (
+        site.as_(helper).one("select count(*) from aos_core.run")
+        == owner.one("select count(*) from aos_core.run")
+        > 0
+    )
     with owner.refused("OS001", "operators are those who may act as the owner") as refusal:
         owner.call("aos_auth.grant_access", helper, "operator")
     assert refusal.hint == f"GRANT {OWNER} TO {helper};"
@@ -97,9 +124,21 @@ def test_the_owner_is_the_operator_and_so_is_who_may_act_as_him(site: Site, owne
     ("access", "may", "may_not"),
     [
         ("user", "aos_agent.ask(text, text, uuid)", "aos_agent.finish_turn(uuid, text, bigint)"),
-        ("worker", "aos_agent.finish_turn(uuid, text, bigint)", "aos_agent.approve_tool_call(uuid, text)"),
-        ("approver", "aos_agent.approve_tool_call(uuid, text)", "aos_agent.finish_turn(uuid, text, bigint)"),
-        ("developer", "aos_agent.grant_skill(text, text, text, jsonb)", "aos_agent.approve_tool_call(uuid, text)"),
+        (
+            "worker",
+            "aos_agent.finish_turn(uuid, text, bigint)",
+            "aos_agent.approve_tool_call(uuid, text)",
+        ),
+        (
+            "approver",
+            "aos_agent.approve_tool_call(uuid, text)",
+            "aos_agent.finish_turn(uuid, text, bigint)",
+        ),
+        (
+            "developer",
+            "aos_agent.grant_skill(text, text, text, jsonb)",
+            "aos_agent.approve_tool_call(uuid, text)",
+        ),
         ("auditor", "aos_core.verify_event_log(uuid)", "aos_agent.ask(text, text, uuid)"),
     ],
 )
@@ -144,7 +183,8 @@ def test_accesses_are_events(site: Site, owner: House) -> None:
     person = site.person(owner.tenant(), "user")
     owner.call("aos_auth.revoke_access", person.role, "user")
     events = owner.rows(
-        "select event_type from aos_core.event_log where detail ->> 'db_role' = %s order by created_at", person.role
+        "select event_type from aos_core.event_log where detail ->> 'db_role' = %s order by created_at",
+        person.role,
     )
     assert ("access_granted",) in events
     assert events[-1] == ("access_revoked",)
@@ -157,7 +197,10 @@ def test_a_tenant_is_exported_and_deleted_whole(site: Site, owner: House) -> Non
     session = site.as_(person.role)
     turn = session.turn(owner.agent(tenant))
     session.finish(turn)
-    exported = [table for (table,) in owner.rows("select table_name from aos_agent.export_tenant(%s)", tenant)]
+    exported = [
+        table
+        for (table,) in owner.rows("select table_name from aos_agent.export_tenant(%s)", tenant)
+    ]
     assert {"aos_auth.tenant", "aos_core.run", "aos_agent.message"} <= set(exported)
     assert not {"aos_auth.login", "aos_auth.acting"} & set(exported)
     stored = owner.one("select name from aos_auth.tenant where tenant_id = %s", tenant)

@@ -13,7 +13,8 @@ def test_a_tool_has_the_rights_of_its_agents_role(site: Site, owner: House) -> N
     agent = agent_with_tools(site, owner)
     role = owner.one("select db_role from aos_agent.agent where agent_id = %s", agent.agent_id)
     skill = owner.function_skill(
-        agent, "f() returns text language plpgsql set search_path = pg_catalog as $$ begin return current_user; end $$"
+        agent,
+        "f() returns text language plpgsql set search_path = pg_catalog as $$ begin return current_user; end $$",
     )
     call = owner.tool(owner.turn(agent), skill)
     assert (call["status"], call["result"]) == ("completed", role)
@@ -24,12 +25,16 @@ def test_what_the_role_may_not_do_the_tool_may_not(site: Site, owner: House) -> 
     owner.rows("create table if not exists public.ledger (amount int)")
     role = owner.one("select db_role from aos_agent.agent where agent_id = %s", agent.agent_id)
     add = owner.function_skill(
-        agent, "f(amount int) returns int language sql set search_path = public as"
-        " $$ insert into ledger values (amount) returning amount $$"
+        agent,
+        "f(amount int) returns int language sql set search_path = public as"
+        " $$ insert into ledger values (amount) returning amount $$",
     )
     turn = owner.turn(agent)
     refused = owner.tool(turn, add, {"amount": 5})
-    assert (refused["status"], refused["result"]) == ("failed", "42501: permission denied for table ledger")
+    assert (refused["status"], refused["result"]) == (
+        "failed",
+        "42501: permission denied for table ledger",
+    )
     owner.rows(f"grant insert, select on public.ledger to {role}")
     assert owner.tool(turn, add, {"amount": 5})["result"] == "5"
     assert owner.rows("select amount from public.ledger") == [(5,)]
@@ -53,8 +58,9 @@ def test_what_the_role_may_not_do_the_tool_may_not(site: Site, owner: House) -> 
 def test_a_tool_cannot_reach_the_kernel(site: Site, owner: House, statement: str) -> None:
     agent = agent_with_tools(site, owner)
     skill = owner.function_skill(
-        agent, "f(statement text) returns text language plpgsql set search_path = pg_catalog as"
-        " $$ begin execute statement; return 'done'; end $$"
+        agent,
+        "f(statement text) returns text language plpgsql set search_path = pg_catalog as"
+        " $$ begin execute statement; return 'done'; end $$",
     )
     call = owner.tool(owner.turn(agent), skill, {"statement": statement})
     assert call["status"] == "failed"
@@ -70,17 +76,22 @@ def test_a_role_that_changes_its_function_runs_no_more_tools(
     role = owner.one("select db_role from aos_agent.agent where agent_id = %s", agent.agent_id)
     signature = f"aos_sandbox.{role}(text, jsonb, uuid, uuid, uuid)"
     skill = owner.function_skill(
-        agent, "f() returns text language sql set search_path = pg_catalog as 'select current_user::text'"
+        agent,
+        "f() returns text language sql set search_path = pg_catalog as 'select current_user::text'",
     )
     assert owner.tool(owner.turn(agent), skill)["result"] == role
     if change == "rename":
         site.admin(f"alter function {signature} rename to other_{role}")
     else:
-        site.admin(f"grant usage on schema aos_sandbox to {role}; set role {role}; alter function {signature} {change}")
+        site.admin(
+            f"grant usage on schema aos_sandbox to {role}; set role {role}; alter function {signature} {change}"
+        )
     call = owner.tool(owner.turn(agent), skill)
     assert call["status"] == "failed"
     assert call["result"].startswith(f"the role {role} cannot run tools here.")
-    assert (f"role {role}", "missing") in owner.rows("select component, status from aos_core.check_installation()")
+    assert (f"role {role}", "missing") in owner.rows(
+        "select component, status from aos_core.check_installation()"
+    )
     owner.call("aos_auth.register_agent_role", role, agent.tenant_id)
     assert owner.tool(owner.turn(agent), skill)["result"] == role
     assert owner.rows("select status from aos_core.check_installation() where status <> 'ok'") == []
@@ -99,7 +110,9 @@ def test_an_agent_without_a_role_has_no_tools_that_are_functions(owner: House) -
     turn = owner.turn(agent)
     call = owner.tool(turn, "describe_schema")
     assert call["status"] == "failed"
-    assert call["result"].startswith("the agent has no database role to run tools as. An operator says SELECT")
+    assert call["result"].startswith(
+        "the agent has no database role to run tools as. An operator says SELECT"
+    )
     assert owner.run(turn)["status"] == "awaiting_model"  # the turn goes on: the model is told
 
 
@@ -112,7 +125,8 @@ def test_a_tool_acts_for_the_tenant_of_its_turn_also_when_an_operator_drives(
     assert stored["result"] == '{"stored" : "colour"}'
     assert "blue" in owner.tool(turn, "memory_recall", {"query": "colour"})["result"]
     whose = owner.function_skill(
-        agent, "f() returns uuid language sql set search_path = pg_catalog as 'select aos_auth.tenant_id()'"
+        agent,
+        "f() returns uuid language sql set search_path = pg_catalog as 'select aos_auth.tenant_id()'",
     )
     assert owner.tool(owner.turn(agent), whose)["result"] == str(agent.tenant_id)
     assert owner.one("select aos_auth.tenant_id()") is None  # and nobody does afterwards
@@ -122,8 +136,9 @@ def test_a_tool_acts_for_the_tenant_of_its_turn_also_when_an_operator_drives(
 def test_a_tool_that_fails_is_undone_and_leaves_no_identity(site: Site, owner: House) -> None:
     agent = agent_with_tools(site, owner)
     skill = owner.function_skill(
-        agent, "f() returns int language plpgsql set search_path = pg_catalog as $$ begin"
-        " perform aos_core.memory_store('k', 'c', aos_auth.tenant_id(), gen_random_uuid()); return 1 / 0; end $$"
+        agent,
+        "f() returns int language plpgsql set search_path = pg_catalog as $$ begin"
+        " perform aos_core.memory_store('k', 'c', aos_auth.tenant_id(), gen_random_uuid()); return 1 / 0; end $$",
     )
     turn = owner.turn(agent)
     with owner.connection.transaction():
@@ -146,7 +161,8 @@ def test_what_a_tool_puts_off_happens_with_its_own_rights(site: Site, owner: Hou
         f" for each row execute function s_{role}.note(); reset role"
     )
     skill = owner.function_skill(
-        agent, f"f() returns int language sql set search_path = pg_catalog as 'insert into s_{role}.t values (1) returning id'"
+        agent,
+        f"f() returns int language sql set search_path = pg_catalog as 'insert into s_{role}.t values (1) returning id'",
     )
     assert owner.tool(owner.turn(agent), skill)["status"] == "completed"
     site.admin(f"grant select on s_{role}.seen to {OWNER}")
@@ -154,16 +170,20 @@ def test_what_a_tool_puts_off_happens_with_its_own_rights(site: Site, owner: Hou
 
 
 @pytest.mark.parametrize(
-    "statement", ["prepare left_behind as select 1", "declare left_behind cursor with hold for select 1"]
+    "statement",
+    ["prepare left_behind as select 1", "declare left_behind cursor with hold for select 1"],
 )
-@pytest.mark.parametrize("then", ["return 'done';", "raise 'broken';", "raise using errcode = 'query_canceled';"])
+@pytest.mark.parametrize(
+    "then", ["return 'done';", "raise 'broken';", "raise using errcode = 'query_canceled';"]
+)
 def test_a_tool_leaves_nothing_behind_that_would_run_later(
     site: Site, owner: House, statement: str, then: str
 ) -> None:
     agent = agent_with_tools(site, owner)
     skill = owner.function_skill(
-        agent, "f(statement text) returns text language plpgsql set search_path = pg_catalog as"
-        f" $$ begin execute statement; {then} end $$"
+        agent,
+        "f(statement text) returns text language plpgsql set search_path = pg_catalog as"
+        f" $$ begin execute statement; {then} end $$",
     )
     turn = owner.turn(agent)
     owner.rows("prepare mine as select 1")
@@ -181,11 +201,13 @@ def test_a_tool_leaves_nothing_behind_that_would_run_later(
 def test_results_come_as_the_model_reads_them(site: Site, owner: House) -> None:
     agent = agent_with_tools(site, owner)
     rows = owner.function_skill(
-        agent, "f(n int) returns table (i int, word text) language sql set search_path = pg_catalog as"
-        " $$ select g, 'w' from generate_series(1, n) as g $$"
+        agent,
+        "f(n int) returns table (i int, word text) language sql set search_path = pg_catalog as"
+        " $$ select g, 'w' from generate_series(1, n) as g $$",
     )
     long = owner.function_skill(
-        agent, "f() returns text language sql set search_path = pg_catalog as $$ select repeat('x', 100010) $$"
+        agent,
+        "f() returns text language sql set search_path = pg_catalog as $$ select repeat('x', 100010) $$",
     )
     nothing = owner.function_skill(
         agent, "f() returns text language sql set search_path = pg_catalog as 'select null::text'"
@@ -206,7 +228,9 @@ def test_a_role_that_is_the_owners_cannot_be_an_agents(site: Site, owner: House)
             owner.call("aos_auth.register_agent_role", role, tenant)
 
 
-def test_a_role_of_somebody_else_is_refused_with_the_word_that_helps(site: Site, owner: House) -> None:
+def test_a_role_of_somebody_else_is_refused_with_the_word_that_helps(
+    site: Site, owner: House
+) -> None:
     foreign = site.role("foreign", "nologin")
     with owner.refused("42501", f"{OWNER} may not act as the role {foreign}") as refusal:
         owner.call("aos_auth.register_agent_role", foreign, owner.tenant())
@@ -223,7 +247,11 @@ def test_an_agent_is_never_run_inside(owner: House) -> None:
     with owner.refused("23514", "agent_is_run_from_outside"):
         owner.agent(runner="database")
     local = owner.insert(
-        "aos_meta.llm_model_registry", "model_id", model_name=name("local"), provider="ollama", context_window=8192
+        "aos_meta.llm_model_registry",
+        "model_id",
+        model_name=name("local"),
+        provider="ollama",
+        context_window=8192,
     )
     tenant = owner.tenant()
     agent = owner.agent(tenant, owner.persona(tenant, model_id=local), runner="auto")

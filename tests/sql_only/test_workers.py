@@ -65,7 +65,8 @@ def test_the_cycle_of_the_guide_runs_word_for_word(owner: House) -> None:
     for step_name in ("step 2", "step 3", "step 4"):
         step(step_name)
     ids["conversation_id"] = owner.one(
-        "select c.conversation_id from aos_agent.conversation c where c.tenant_id = %s", ids[guide_tenant]
+        "select c.conversation_id from aos_agent.conversation c where c.tenant_id = %s",
+        ids[guide_tenant],
     )
     step("step 5: input")
     ids["turn_id"] = step("step 5: start")
@@ -79,7 +80,10 @@ def test_the_cycle_of_the_guide_runs_word_for_word(owner: House) -> None:
     assert [m["role"] for m in step("step 5: poll")["messages"]] == ["user", "assistant", "tool"]
     assert step("step 5: answer")["status"] == "completed"
     finished = step("step 5: poll")
-    assert (finished["status"], finished["answer"]) == ("completed", "INNER JOIN을 사용해야 합니다...")
+    assert (finished["status"], finished["answer"]) == (
+        "completed",
+        "INNER JOIN을 사용해야 합니다...",
+    )
 
 
 def drive(worker: House, replies: list[dict[str, Any]], tools: dict[str, Any]) -> dict[str, Any]:
@@ -96,8 +100,12 @@ def drive(worker: House, replies: list[dict[str, Any]], tools: dict[str, Any]) -
             if call["status"] != "awaiting_approval":
                 result = Jsonb(tools[call["tool_name"]])
                 recorded = worker.call(
-                    "aos_agent.record_tool_result", turn, call["tool_name"], result,
-                    call_id=call["call_id"], fence=fence,
+                    "aos_agent.record_tool_result",
+                    turn,
+                    call["tool_name"],
+                    result,
+                    call_id=call["call_id"],
+                    fence=fence,
                 )
         state = recorded["turn"]
     return dict(state)
@@ -127,7 +135,9 @@ def test_a_worker_of_a_few_lines_takes_a_turn_through_tools_and_an_approval(
     state = drive(worker, [{"content": "", "tool_calls": asked}], tools)
     assert state["status"] == "awaiting_approval"
     assert worker.call("aos_agent.claim_turn", "another") is None  # people decide now
-    [(step_id,)] = approver.rows("select step_id from aos_agent.pending_approval where turn_id = %s", turn)
+    [(step_id,)] = approver.rows(
+        "select step_id from aos_agent.pending_approval where turn_id = %s", turn
+    )
     assert approver.call("aos_agent.approve_tool_call", step_id, "fine")["status"] == "approved"
     state = drive(worker, [{"content": "All three are done."}], tools)
     assert (state["status"], state["answer"]) == ("completed", "All three are done.")
@@ -139,16 +149,28 @@ def test_a_worker_of_a_few_lines_takes_a_turn_through_tools_and_an_approval(
         ("tool", "completed", risky, "sent"),
         ("model", "completed", None, "All three are done."),
     ]
-    assert owner.one("select input_tokens + output_tokens from aos_core.run where run_id = %s", turn) == 220
+    assert (
+        owner.one("select input_tokens + output_tokens from aos_core.run where run_id = %s", turn)
+        == 220
+    )
     assert owner.one("select count(*) from aos_core.queue where run_id = %s", turn) == 0
-    assert owner.events(turn) == ["turn_started", "approval_requested", "approval_decided", "turn_completed"]
+    assert owner.events(turn) == [
+        "turn_started",
+        "approval_requested",
+        "approval_decided",
+        "turn_completed",
+    ]
     assert owner.rows("select * from aos_core.verify_event_log()") == []
 
 
-def test_a_function_that_needs_a_yes_runs_after_it_in_the_database(site: Site, owner: House) -> None:
+def test_a_function_that_needs_a_yes_runs_after_it_in_the_database(
+    site: Site, owner: House
+) -> None:
     agent = agent_with_tools(site, owner)
     skill = owner.function_skill(
-        agent, "f() returns text language sql set search_path = pg_catalog as $$ select 'ran' $$", approval="ask"
+        agent,
+        "f() returns text language sql set search_path = pg_catalog as $$ select 'ran' $$",
+        approval="ask",
     )
     turn = owner.turn(agent)
     call = owner.tool(turn, skill)
@@ -165,7 +187,10 @@ def test_a_no_ends_the_call_and_the_turn_goes_on(owner: House) -> None:
     risky = owner.skill(agent, approval="ask")
     turn = owner.turn(agent)
     call = owner.tool(turn, risky)
-    assert owner.call("aos_agent.reject_tool_call", call["step_id"], "too dear")["status"] == "rejected"
+    assert (
+        owner.call("aos_agent.reject_tool_call", call["step_id"], "too dear")["status"]
+        == "rejected"
+    )
     assert "too dear" in owner.run(turn)["messages"][-1]["content"]
 
 
@@ -222,37 +247,61 @@ def test_a_budget_ends_a_turn_before_its_next_model_call(site: Site, owner: Hous
     turn = owner.turn(agent)
     claim = worker.call("aos_agent.claim_turn", name("worker"))
     state = worker.call(
-        "aos_agent.record_model_reply", turn, {"tool_calls": [{"call_id": "a", "name": skill, "arguments": {}}]},
-        Jsonb({"input_tokens": 90, "output_tokens": 20}), claim["fence"],
+        "aos_agent.record_model_reply",
+        turn,
+        {"tool_calls": [{"call_id": "a", "name": skill, "arguments": {}}]},
+        Jsonb({"input_tokens": 90, "output_tokens": 20}),
+        claim["fence"],
     )
     state = worker.call(
         "aos_agent.record_tool_result", turn, skill, Jsonb(1), call_id="a", fence=claim["fence"]
     )["turn"]
     assert state["status"] == "failed"
     assert state["error"]["sqlstate"] == "OS115"
-    assert state["error"]["message"] == f'the budget of agent "{agent.name}" for the day is used up: 110 of 100 tokens'
+    assert (
+        state["error"]["message"]
+        == f'the budget of agent "{agent.name}" for the day is used up: 110 of 100 tokens'
+    )
     assert state["error"]["hint"].startswith("It starts anew at ")
-    assert owner.rows("select used_tokens, tokens_left from aos_agent.budget_left where agent_id = %s", agent.agent_id) == [(110, 0)]
+    assert owner.rows(
+        "select used_tokens, tokens_left from aos_agent.budget_left where agent_id = %s",
+        agent.agent_id,
+    ) == [(110, 0)]
 
 
 @pytest.mark.parametrize(
     ("budget", "message"),
     [
-        ({"period": "turn", "max_tokens": 0}, "the budget of the tenant for a turn is used up: 0 of 0 tokens"),
-        ({"period": "month", "max_cost": 0}, "the budget of the tenant for the month is used up: 0.00 of 0.00 US dollars"),
-        ({"period": "day", "max_cost": "1.5"}, "the budget of the tenant for the day is in money, and model {model} has no price"),
+        (
+            {"period": "turn", "max_tokens": 0},
+            "the budget of the tenant for a turn is used up: 0 of 0 tokens",
+        ),
+        (
+            {"period": "month", "max_cost": 0},
+            "the budget of the tenant for the month is used up: 0.00 of 0.00 US dollars",
+        ),
+        (
+            {"period": "day", "max_cost": "1.5"},
+            "the budget of the tenant for the day is in money, and model {model} has no price",
+        ),
     ],
 )
 def test_budgets_say_what_is_used_up(owner: House, budget: dict[str, Any], message: str) -> None:
     unpriced = owner.insert(
-        "aos_meta.llm_model_registry", "model_id", model_name=name("model"), provider="openai", context_window=8192
+        "aos_meta.llm_model_registry",
+        "model_id",
+        model_name=name("model"),
+        provider="openai",
+        context_window=8192,
     )
     tenant = owner.tenant()
     agent = owner.agent(tenant, owner.persona(tenant, model_id=unpriced))
     stored = owner.one("select name from aos_auth.tenant where tenant_id = %s", tenant)
     owner.call("aos_agent.set_budget", **budget, tenant_name=stored)
     state = owner.run(owner.turn(agent))
-    model = owner.one("select model_name from aos_meta.llm_model_registry where model_id = %s", unpriced)
+    model = owner.one(
+        "select model_name from aos_meta.llm_model_registry where model_id = %s", unpriced
+    )
     assert state["error"]["message"] == message.format(model=model)
     assert state["error"]["kind"] == "budget"
 
@@ -269,7 +318,9 @@ def test_ask_says_that_somebody_outside_answers(site: Site, owner: House) -> Non
     assert worker.call("aos_agent.claim_turn", name("worker"))["turn_id"] == str(turn)
 
 
-def test_a_turn_that_fell_to_a_worker_may_be_claimed_when_it_was_submitted(site: Site, owner: House) -> None:
+def test_a_turn_that_fell_to_a_worker_may_be_claimed_when_it_was_submitted(
+    site: Site, owner: House
+) -> None:
     agent = owner.agent(runner="auto")
     worker = site.as_(site.person(agent.tenant_id, "worker").role)
     turn = owner.call("aos_agent.submit", owner.conversation(agent), "hello", dedup_key="once")
@@ -292,17 +343,25 @@ def test_pgagentos_worker_takes_a_turn_through_tools_a_service_and_an_approval(
     service.add(Answer(body='{"rate": 7}'))
     owner.rows(
         "select aos_skills.register_http_skill('rate', 'Tells the rate.',"
-        " '{\"type\": \"object\", \"properties\": {\"of\": {\"type\": \"string\"}}}', 'POST', %s, tenant_id => %s,"
-        " approval => 'ask')", f"{service.url}/rate", scene.tenant_id,
+        ' \'{"type": "object", "properties": {"of": {"type": "string"}}}\', \'POST\', %s, tenant_id => %s,'
+        " approval => 'ask')",
+        f"{service.url}/rate",
+        scene.tenant_id,
     )
     port = int(service.url.split(":")[2].split("/")[0])
     owner.rows(
-        "select aos_skills.allow_host('127.0.0.1', %s, 'rate', %s, 'http', true)", scene.tenant_id, port
+        "select aos_skills.allow_host('127.0.0.1', %s, 'rate', %s, 'http', true)",
+        scene.tenant_id,
+        port,
     )
     owner.call("aos_agent.grant_skill", scene.name, "rate")
     owner.insert(
-        "aos_skills.skill", tenant_id=scene.tenant_id, name="weather", description="Tells the weather.",
-        implementation="external", parameters={"type": "object"},
+        "aos_skills.skill",
+        tenant_id=scene.tenant_id,
+        name="weather",
+        description="Tells the weather.",
+        implementation="external",
+        parameters={"type": "object"},
     )
     owner.call("aos_agent.grant_skill", scene.name, "weather")
     scene.says(
@@ -326,7 +385,11 @@ def test_pgagentos_worker_takes_a_turn_through_tools_a_service_and_an_approval(
         assert worker.stop()[0] == 0
     assert scene.run_turn(turn)["answer"] == "Everything is known."
     assert scene.shape() == [
-        "model completed", "tool completed", "tool completed", "tool completed", "model completed"
+        "model completed",
+        "tool completed",
+        "tool completed",
+        "tool completed",
+        "model completed",
     ]
     results = scene.tool_results()
     assert results[:2] == ["42", "clear in Seoul"]
