@@ -26,6 +26,7 @@ class Estate:
         step_id: the call that waits.
         called_turn_id: a turn that waits for the result of the free skill.
         idle_turn_id: a turn that waits for its model.
+        claimed_turn_id: a turn that an outside worker has claimed, under fence 1.
     """
 
     tenant: Tenant
@@ -41,6 +42,7 @@ class Estate:
     conversation_id: UUID
     called_turn_id: UUID
     idle_turn_id: UUID
+    claimed_turn_id: UUID
 
 
 def furnish(house: House) -> Estate:
@@ -94,6 +96,8 @@ def furnish(house: House) -> Estate:
     _finish_a_turn(house, tenant, word)
     conversation_id, turn_id, step_id = _waiting_turn(house, tenant, skill, word)
     called_turn_id, idle_turn_id = house.turn(tenant.agent, word), house.turn(tenant.agent, word)
+    claimed_turn_id = house.turn(tenant.agent, word)
+    house.call("aos_core._claim_turn", claimed_turn_id, f"worker of {word}", "1 hour", False, False)
     house.tool(called_turn_id, free)
     house.insert(
         "aos_agent.schedule_run", **given, run_id=idle_turn_id, schedule_id=schedule_id,
@@ -115,6 +119,7 @@ def furnish(house: House) -> Estate:
         conversation_id=conversation_id,
         called_turn_id=called_turn_id,
         idle_turn_id=idle_turn_id,
+        claimed_turn_id=claimed_turn_id,
     )
 
 

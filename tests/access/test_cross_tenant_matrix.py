@@ -417,11 +417,15 @@ def values_of(estate: Estate, function: str) -> dict[str, Any]:
         "turn_id": str(estate.turn_id),
     }
     in_a_state = {
+        "aos_agent.extend_claim": {"turn_id": str(estate.claimed_turn_id)},
+        "aos_agent.fail_turn": {"turn_id": str(estate.idle_turn_id)},
         "aos_agent.finish_turn": {"turn_id": str(estate.idle_turn_id)},
+        "aos_agent.record_model_reply": {"turn_id": str(estate.idle_turn_id)},
         "aos_agent.record_tool_result": {
             "turn_id": str(estate.called_turn_id),
             "tool_name": estate.free_skill,
         },
+        "aos_agent.release_turn": {"turn_id": str(estate.claimed_turn_id)},
         "aos_agent.revoke_table": {"table_name": f"{estate.word}.*"},
         "aos_skills.allow_host": {"skill_name": estate.http_skill},
         "aos_skills.disallow_host": {"skill_name": estate.http_skill},
@@ -436,6 +440,8 @@ COMPUTING = {"aos_sandbox": "what models' SQL may call in place of built-in func
 FAIL_ANYWAY = {
     "aos_agent._add_cron_job": "pg_cron is not in this database",
     "aos_agent.install_worker": "pg_cron is not in this database",
+    "aos_agent.run_turn_stepwise": "it commits, and every attempt is undone",
+    "aos_agent.work": "it commits, and every attempt is undone",
     "aos_auth.begin": "no attacker has a ticket of another's",
     "aos_meta.embed": "there is no embedding model here",
 }
@@ -446,23 +452,32 @@ PLAIN: dict[str, Any] = {
     "access": "developer", "allow_private": False, "approval": "ask", "arguments": "{}",
     "body": None, "cache_write_tokens": 1, "cached_tokens": 1, "call_id": None, "columns": None,
     "command": "select 1", "concurrency": 64, "content": "hello", "conversation": "new",
-    "cron_expression": "@daily",
-    "description": "Does something.", "fence": None,
+    "cron_expression": "@daily", "dedup_key": None,
+    "description": "Does something.", "error": '{"kind": "timeout", "message": "too late"}',
+    "fence": None,
     "headers": "{}",
     "hosts": "{example.org}", "input_tokens": 1, "input_type": "query", "job_name": "job",
-    "job_ids": "{}", "job_names": ".", "limits": "{}",
+    "is_error": False, "is_idempotent": None, "job_ids": "{}", "job_names": ".",
+    "lease": "1 minute", "limits": "{}",
     "max_cost": 1, "max_redirects": None, "max_response_bytes": None, "max_seconds": 55,
     "max_tokens": 1, "n": 1, "on_missed": "skip",
     "method": "GET", "model": None, "note": "fine", "nowait": True, "output_tokens": 1,
     "parameters": '{"type": "object"}', "period": "day", "port": 443, "priority": 0,
     "provider": "openai",
-    "reason": "no", "result": '"done"', "risk": "low", "rules": "{}", "schedule": "@daily",
-    "scheme": "https",
+    "reason": "no", "reply": '{"content": "hello"}', "result": '"done"', "risk": "low",
+    "rules": "{}", "run_after": None, "schedule": "@daily", "scheme": "https", "state": None,
     "system_prompt": "Be brief.", "table_name": "public.matrix_table", "ticket": "none",
     "time_zone": "UTC", "timeout_seconds": None,
-    "title": "title", "traits": "{}", "url": "https://example.org/", "value": "value",
+    "title": "title", "traits": "{}", "turns": None, "url": "https://example.org/", "usage": None,
+    "value": "value", "worker": "worker of the matrix",
     "function": "public.matrix_tool(integer)",
 }  # fmt: skip
+
+#: where some function needs another value
+PLAIN_OF: dict[str, dict[str, Any]] = {
+    "aos_agent.extend_claim": {"fence": 1},
+    "aos_agent.release_turn": {"fence": 1},
+}
 
 
 def may_call(matrix: Matrix, attacker: Attacker, function: Function) -> bool:
@@ -512,7 +527,8 @@ def test_no_function_reaches_or_tells_of_another_tenants_row(
             untold = [n for n in names if n not in PLAIN and n not in mine]
             assert untold == [], f"tell the matrix what {untold} of {function.signature} is"
             tried.add(function.qualified)
-            own = {n: mine.get(n, PLAIN.get(n)) for n in names}
+            plain = PLAIN | PLAIN_OF.get(function.qualified, {})
+            own = {n: mine.get(n, plain.get(n)) for n in names}
             if call(matrix, attacker, function, [own[n] for n in names]).sqlstate == "":
                 worked.add(function.qualified)
             matrix.figures["calls about one's own rows"] += 1
