@@ -64,12 +64,5 @@ alter function aos_agent._record_counted(uuid, json, json, text, text, jsonb, uu
 alter function aos_core._record(uuid, json, json, text, text, jsonb) reset search_path;
 alter function aos_core._record_all(json) reset search_path;
 alter function aos_core._record_all(json) set plan_cache_mode = force_generic_plan;
--- How many turns and steps there are in its argument cannot be estimated: with few or many, each row is found by its key.
-alter function aos_core._record_all(json) set enable_hashjoin = off;
-alter function aos_core._record_all(json) set enable_mergejoin = off;
-alter function aos_core._record_all(json) set enable_seqscan = off;
 alter function aos_agent._record_all_claimed(json) reset search_path;
 alter function aos_agent._record_all_claimed(json) set plan_cache_mode = force_generic_plan;
-alter function aos_agent._record_all_claimed(json) set enable_hashjoin = off;
-alter function aos_agent._record_all_claimed(json) set enable_mergejoin = off;
-alter function aos_agent._record_all_claimed(json) set enable_seqscan = off;

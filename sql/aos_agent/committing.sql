@@ -50,7 +50,7 @@ begin
         update aos_core.queue as q
            set lease_until = greatest(q.lease_until, aos_core._now() + interval '60 seconds'), attempt = case when g.has_progress then 0 else q.attempt end
           from json_to_recordset(v_records) as g (run_id uuid, fence bigint, has_progress boolean)
-         where q.run_id = g.run_id and q.fence = g.fence and q.worker is not null
+         where q.run_id = g.run_id and q.fence = g.fence and q.worker is not null and g.fence * 0 = 0  -- see aos_core._record_all
         returning q.run_id
     )
     select coalesce(array_agg(h.run_id), '{}') into v_held from held as h;

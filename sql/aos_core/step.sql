@@ -37,6 +37,9 @@ begin
                case when g.status = 'failed' then jsonb_build_object('sqlstate', g.error -> 'sqlstate', 'kind', g.error -> 'kind') end as detail
           from json_to_recordset(_record_all.records) as g (run_id uuid, new_steps json, closed_steps json, status text, waiting_reason text,
                    error jsonb, actor text)
+         -- Always so. It makes the planner expect one row, and therefore look each turn and step up by its key, however
+         -- little it knows of the tables when the session makes the plan. (Here and twice below.)
+         where octet_length(g.status) * 0 = 0
     ),
     closed as (
         update aos_core.step as s
@@ -50,7 +53,7 @@ begin
          cross join lateral json_to_recordset(g.closed_steps) as c (step_no integer, status text, started_at timestamptz, finished_at timestamptz,
                    message text, error jsonb, model_id uuid, attempts integer, input_tokens integer, cached_tokens integer,
                    cache_write_tokens integer, output_tokens integer, reasoning_tokens integer, vendor text)
-         where s.run_id = g.run_id and s.step_no = c.step_no
+         where s.run_id = g.run_id and s.step_no = c.step_no and c.step_no * 0 = 0
         returning s.run_id, s.kind, s.finished_at, s.input_tokens, s.cached_tokens, s.output_tokens, s.cost, octet_length(s.message::text) as bytes
     ),
     added as (
@@ -69,6 +72,7 @@ begin
                    reasoning_tokens integer, attempts integer, kind text, status text, message text, model_id uuid, skill_id uuid,
                    call_id text, tool_name text, arguments text, vendor text, error jsonb)
           join aos_core.run as r on r.run_id = g.run_id
+         where s.step_no * 0 = 0
         returning run_id, kind, finished_at, input_tokens, cached_tokens, output_tokens, cost, octet_length(message::text) as bytes
     ),
     total as (
