@@ -10,10 +10,12 @@ import pytest
 from psycopg import sql
 
 from cluster import Database
-from house import name
+from house import house, name
 from kernel.scene import Scene, make_scene
 from servers.play_server import Play, PlayServer, start_play_server
 from worker.process import Start, worker_starter
+
+__all__ = ["house"]  # a fixture
 
 _numbers = itertools.count(1)
 
