@@ -201,6 +201,14 @@ begin
         then
             raise exception using errcode = 'OS001', message = 'a tool may prepare no statement and hold no cursor',
                 hint = 'What it leaves behind would run later, with rights that are not its own.';
+        elsif exists (select from pg_trigger as t
+                        join pg_proc as p on p.oid = t.tgfoid
+                        join pg_roles as r on r.oid = p.proowner
+                       where t.tgdeferrable and not t.tgisinternal and r.rolname = v_call.db_role)
+        then
+            -- It could put itself off once more, to the commit.
+            raise exception using errcode = 'OS001', message = format('the role %I has a deferrable trigger', v_call.db_role),
+                hint = 'Make it a plain trigger, or its function another role''s: it would run later, with rights that are not its own.';
         end if;
         perform aos_auth._act_no_more();
         status := 'completed';

@@ -152,21 +152,43 @@ def test_what_a_tool_puts_off_happens_with_its_own_rights(site: Site, owner: Hou
     """A deferred trigger would run at the commit, as whoever drives the turn."""
     agent = agent_with_tools(site, owner)
     role = owner.one("select db_role from aos_agent.agent where agent_id = %s", agent.agent_id)
-    owner.rows(f"create schema if not exists s_{role}; grant all on schema s_{role} to {role}")
-    site.admin(
-        f"set role {role}; create table s_{role}.t (id int); create table s_{role}.seen (who text);"
+    owner.rows(
+        f"create schema s_{role}; grant usage on schema s_{role} to {role};"
+        f" create table s_{role}.t (id int); create table s_{role}.seen (who text);"
+        f" grant all on s_{role}.t, s_{role}.seen to {role};"
         f" create function s_{role}.note() returns trigger language plpgsql as $$ begin"
         f" insert into s_{role}.seen values (current_user); return null; end $$;"
         f" create constraint trigger later after insert on s_{role}.t deferrable initially deferred"
-        f" for each row execute function s_{role}.note(); reset role"
+        f" for each row execute function s_{role}.note()"
     )
     skill = owner.function_skill(
         agent,
-        f"f() returns int language sql set search_path = pg_catalog as 'insert into s_{role}.t values (1) returning id'",
+        f"f() returns int language sql set search_path = pg_catalog as"
+        f" 'insert into s_{role}.t values (1) returning 1'",
     )
     assert owner.tool(owner.turn(agent), skill)["status"] == "completed"
-    site.admin(f"grant select on s_{role}.seen to {OWNER}")
     assert owner.rows(f"select who from s_{role}.seen") == [(role,)]
+
+
+def test_a_role_that_could_put_something_off_itself_runs_no_tools(site: Site, owner: House) -> None:
+    """Its trigger could defer itself again, whenever it is made to run."""
+    agent = agent_with_tools(site, owner)
+    role = owner.one("select db_role from aos_agent.agent where agent_id = %s", agent.agent_id)
+    skill = owner.function_skill(
+        agent,
+        "f(statement text) returns text language plpgsql set search_path = pg_catalog as"
+        " $$ begin execute statement; return 'done'; end $$",
+    )
+    statement = (
+        "create temporary table t (id int); create function pg_temp.later() returns trigger"
+        " language plpgsql as 'begin set constraints all deferred; insert into t values (2);"
+        " return null; end'; create constraint trigger later after insert on t deferrable"
+        " initially deferred for each row execute function pg_temp.later(); insert into t values (1)"
+    )
+    call = owner.tool(owner.turn(agent), skill, {"statement": statement})
+    assert call["status"] == "failed"
+    assert call["result"].startswith(f"the role {role} has a deferrable trigger.")
+    assert owner.one("select to_regclass('pg_temp.t')") is None
 
 
 @pytest.mark.parametrize(
