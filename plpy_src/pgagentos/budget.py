@@ -123,7 +123,18 @@ class Budgets:
             )
 
     def recorded(self) -> None:
-        """What was counted is in the rows now."""
+        """What was counted is in the rows now.
+
+        Budgets that others use too are read again anyway; those of the turn and its conversation
+        nobody else uses meanwhile.
+        """
+        for key, used in self._used.items():
+            if key == "turn" or key.startswith("conversation "):
+                tokens, dollars = used
+                self._used[key] = (
+                    (tokens or 0) + self._tokens,
+                    float(dollars or 0) + self._cost / UNITS,
+                )
         self._tokens = self._cost = 0
 
     def outdated(self) -> None:

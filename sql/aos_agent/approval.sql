@@ -136,7 +136,7 @@ begin
         end if;
         perform aos_core._record(_go_on.turn_id, '[]', json_build_array(json_build_object('step_no', v_step.step_no, 'status', v_call.status,
             'finished_at', clock_timestamp(), 'message', aos_agent._tool_message(v_step.call_id, v_call.result, v_call.status <> 'completed'),
-            'error', case when v_call.status = 'failed' then json_build_object('message', v_call.result) end)),
+            'error', case when v_call.status in ('failed', 'rejected') then json_build_object('message', v_call.result) end)),
             aos_core._next_status(_go_on.turn_id, v_step.step_no), v_step.waiting_reason);
     end loop;
     return (select r.status from aos_core.run as r where r.run_id = _go_on.turn_id);

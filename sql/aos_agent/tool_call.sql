@@ -206,7 +206,7 @@ begin
         'finished_at', case when v_call.result is not null then clock_timestamp() end, 'skill_id', v_call.skill_id, 'call_id', v_call_id,
         'tool_name', process_tool_call.tool_name, 'arguments', process_tool_call.arguments::text,
         'message', case when v_call.result is not null then aos_agent._tool_message(v_call_id, v_call.result, v_call.status <> 'completed') end,
-        'error', case when v_call.status = 'failed' then json_build_object('message', v_call.result) end);
+        'error', case when v_call.status in ('failed', 'rejected') then json_build_object('message', v_call.result) end);
     perform aos_core._record(v_run.run_id, array_to_json(v_new), '[]', v_run.status, v_run.waiting_reason);
     perform aos_core._record(v_run.run_id, '[]', '[]', aos_core._next_status(v_run.run_id), v_run.waiting_reason);
     select * into strict v_step from aos_core.step as s where s.run_id = v_run.run_id and s.call_id = v_call_id;
