@@ -43,7 +43,7 @@ create table aos_core.queue (
 -- What changes while a turn is driven (lease_until, attempt) is in no index: a heartbeat stays on its page (HOT).
 create index queue_waiting on aos_core.queue (runner, tenant_id, priority, run_after, run_id) where worker is null and died_at is null;
 create index queue_claimed on aos_core.queue (tenant_id, claimed_at) where worker is not null;
-create index queue_dead on aos_core.queue (tenant_id, died_at) where died_at is not null;
+create index queue_dead on aos_core.queue (died_at) where died_at is not null;
 comment on table aos_core.queue is
     'The turns that a worker is to drive, or drives. The row goes when the turn ends; that of a turn which failed again and again stays for a while as a dead letter.';
 comment on column aos_core.queue.run_id is 'The turn.';

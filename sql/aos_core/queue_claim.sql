@@ -21,6 +21,7 @@ comment on function aos_core._refuse_claim(text, interval) is 'Raises an error u
 
 create function aos_core._claimed_count(tenant_id uuid, agent_id uuid default null) returns integer
     language plpgsql stable set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
 as $$
 begin
     return (select count(*) from aos_core.queue as q
@@ -45,6 +46,7 @@ comment on function aos_core._has_turn_limits() is 'Whether any tenant or agent 
 create function aos_core._claim_lane(worker text, runner text, most integer, lease interval, with_lock boolean, tenant_id uuid, priority integer,
         begins_at timestamptz, not_agents uuid[], not_providers text[]) returns table (run_id uuid, fence bigint)
     language plpgsql set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
 as $$
 #variable_conflict use_column
 declare
@@ -52,7 +54,7 @@ declare
 begin
     return query
     with free as materialized (
-        select q.run_id, q.tenant_id
+        select q.run_id, q.tenant_id, coalesce(q.error ->> 'kind' = 'abandoned', false) as was_lost
           from aos_core.queue as q
           join aos_agent.conversation as c on c.conversation_id = q.conversation_id and c.tenant_id = q.tenant_id
          where q.worker is null and q.died_at is null and q.runner = _claim_lane.runner and q.tenant_id = _claim_lane.tenant_id
@@ -64,13 +66,16 @@ begin
     ),
     mine as materialized (
         -- The lock outlasts the transaction, so it is asked for only where the row is ours already.
-        select f.run_id, f.tenant_id from free as f where not _claim_lane.with_lock or pg_try_advisory_lock(aos_core._turn_key(f.run_id))
+        select f.run_id, f.tenant_id, f.was_lost, _claim_lane.with_lock and pg_try_advisory_lock(aos_core._turn_key(f.run_id)) as has_lock
+          from free as f
     )
     update aos_core.queue as q
-       set worker = _claim_lane.worker, claimed_at = v_now, lease_until = v_now + _claim_lane.lease, has_lock = _claim_lane.with_lock,
+       set worker = _claim_lane.worker, claimed_at = v_now, lease_until = v_now + _claim_lane.lease, has_lock = m.has_lock,
            fence = q.fence + 1
       from mine as m
      where q.run_id = m.run_id and q.tenant_id = m.tenant_id
+       -- A backend that hangs keeps its locks, but no turns: the fence holds it off.
+       and (m.has_lock or m.was_lost or not _claim_lane.with_lock)
     returning q.run_id, q.fence;
 end
 $$;
@@ -122,6 +127,7 @@ comment on function aos_core._claim_of_tenant(text, text, integer, interval, boo
 
 create function aos_core._due_tenants(runner text, most integer) returns uuid[]
     language plpgsql volatile set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
 as $$
 declare
     v_now timestamptz := aos_core._now();
@@ -261,7 +267,7 @@ begin
              where q.run_id = _claim_turn.run_id
             returning q.fence into v_fence;
         end if;
-    exception when others then
+    exception when query_canceled or others then
         if _claim_turn.with_lock then
             perform pg_advisory_unlock(v_key);
         end if;

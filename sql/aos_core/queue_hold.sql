@@ -2,6 +2,7 @@
 
 create function aos_core._keep_claims(worker text, lease interval) returns table (run_id uuid, fence bigint)
     language plpgsql set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
 as $$
 #variable_conflict use_column
 declare
@@ -78,7 +79,7 @@ begin
      where q.run_id = _count_failure.run_id
     returning q.attempt into v_attempt;
     if v_attempt < (aos_meta.setting('queue_max_attempts') #>> '{}')::integer then
-        perform aos_core._wait(_count_failure.run_id, v_now + coalesce(greatest(_count_failure.delay, interval '0'), aos_core._retry_delay(v_attempt)));
+        perform aos_core._wait(_count_failure.run_id, v_now + coalesce(_count_failure.delay, aos_core._retry_delay(v_attempt)));
         return 'queued';
     end if;
     update aos_core.queue as q
@@ -111,6 +112,31 @@ $$;
 comment on function aos_core._give_back(uuid, bigint, jsonb, interval) is
     'Ends a claim of a turn that is not over. Without an error it waits as before; with one it waits longer each time, at least retry_after, and after the setting queue_max_attempts it fails with that error. Returns queued or failed.';
 
+create function aos_core._lost_claims(besides_worker text) returns table (run_id uuid, fence bigint, is_over boolean)
+    language plpgsql volatile set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
+as $$
+#variable_conflict use_column
+declare
+    v_now timestamptz := aos_core._now();
+begin
+    return query
+    with claimed as materialized (
+        select distinct q.run_id, q.fence, q.claimed_at, q.lease_until <= v_now as is_over,
+               q.has_lock and q.worker is distinct from _lost_claims.besides_worker as is_to_try
+          from aos_core.queue_lane as l
+          join aos_core.queue as q on q.tenant_id = l.tenant_id and q.claimed_at >= l.begins_at
+         where l.runner is null and q.worker is not null
+    )
+    select c.run_id, c.fence, c.is_over from claimed as c
+     where c.is_over or (c.is_to_try and pg_try_advisory_xact_lock(aos_core._turn_key(c.run_id)))
+     order by c.claimed_at
+     limit 1000;
+end
+$$;
+comment on function aos_core._lost_claims(text) is
+    'Claims whose lease is over, or whose lock its backend has let go of: it then belongs to this transaction.';
+
 create function aos_core._release_dead(besides_worker text) returns integer
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -121,17 +147,7 @@ declare
     v_count integer := 0;
 begin
     for v_claim in
-        with claimed as materialized (
-            select distinct q.run_id, q.fence, q.claimed_at, q.lease_until <= v_now as is_over,
-                   q.has_lock and q.worker is distinct from _release_dead.besides_worker as is_to_try
-              from aos_core.queue_lane as l
-              join aos_core.queue as q on q.tenant_id = l.tenant_id and q.claimed_at >= l.begins_at
-             where l.runner is null and q.worker is not null
-        )
-        select c.run_id, c.fence, c.is_over from claimed as c
-         where c.is_over or (c.is_to_try and pg_try_advisory_xact_lock(aos_core._turn_key(c.run_id)))
-         order by c.claimed_at
-         limit 1000
+        select c.run_id, c.fence, c.is_over from aos_core._lost_claims(_release_dead.besides_worker) as c
     loop
         -- The conversation too: it could be the last failure. Who is at it now is not waited for.
         select q.* into v_row from aos_core.queue as q

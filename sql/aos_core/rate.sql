@@ -38,12 +38,12 @@ comment on function aos_core._rate_left(double precision, timestamptz, integer, 
 create function aos_core._rate_wait(requests double precision, max_requests integer, tokens double precision, max_tokens integer)
     returns double precision
     language sql immutable parallel safe
--- The level of the requests is kept in fractions: a rounding error must not make somebody wait for nothing.
-return greatest(0,
+-- Fractions of a request are rounded: an error of the last digit must not make somebody wait once more.
+return ceil(1000 * greatest(0,
     case when requests < 1 - 1e-9 then (1 - requests) / aos_core._rate_a_second(max_requests) end,
-    case when tokens <= 0 then (1 - tokens) / aos_core._rate_a_second(max_tokens) end);
+    case when tokens <= 0 then (1 - tokens) / aos_core._rate_a_second(max_tokens) end)) / 1000;
 comment on function aos_core._rate_wait(double precision, integer, double precision, integer) is
-    'In how many seconds one request, and any token, will be left; 0: they are.';
+    'In how many seconds, to the millisecond, one request, and any token, will be left; 0: they are.';
 
 create function aos_core._spent_providers() returns text[]
     language plpgsql stable set search_path = pg_catalog, pg_temp
