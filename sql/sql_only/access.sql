@@ -103,7 +103,11 @@ begin
         end loop;
     end if;
     if exists (select from pg_auth_members as m join pg_roles as g on g.oid = m.roleid where g.rolname = v_group and m.member = v_role) then
-        execute format('revoke %I from %I', v_group, revoke_access.db_role);
+        begin
+            execute format('revoke %I from %I', v_group, revoke_access.db_role);
+        exception when insufficient_privilege then
+            null;  -- the group is somebody else's to take back
+        end;
     end if;
     if exists (select from pg_auth_members as m join pg_roles as g on g.oid = m.roleid where g.rolname = v_group and m.member = v_role) then
         raise exception using errcode = 'OS003', message = format('the role %I still has the access %s', revoke_access.db_role, revoke_access.access),

@@ -13,7 +13,8 @@ comment on table aos_auth.login is
 create index login_principal on aos_auth.login (principal_id);
 create index login_tenant on aos_auth.login (tenant_id);
 
-create unlogged table aos_auth.acting (
+-- Not unlogged, though it is empty but for a moment: a replica cannot read such a table, and row security reads it.
+create table aos_auth.acting (
     transaction_id xid8 not null,
     acting_no bigint generated always as identity,
     tenant_id uuid not null,

@@ -118,6 +118,16 @@ def test_nothing_is_for_everybody(installed: Database) -> None:
     assert public == []
 
 
+def test_a_replica_can_read_all_of_it(installed: Database) -> None:
+    """A standby refuses to read unlogged tables, and row security looks into some of ours."""
+    with installed.connect() as admin:
+        [kinds] = admin.execute(
+            "select array_agg(distinct relpersistence::text) from pg_class c"
+            " where c.relnamespace::regnamespace::text like 'aos\\_%'"
+        ).fetchone() or ([],)
+    assert kinds == ["p"]
+
+
 #: what row security itself asks, and what names no tenant's rows
 WITHOUT_ROW_SECURITY = {"aos_auth.login", "aos_auth.acting"}
 

@@ -184,6 +184,49 @@ def test_a_role_that_may_create_roles_makes_the_group_roles(server: Cluster, scr
             admin.execute(f"drop role pgagentos_{group}")
 
 
+def test_group_roles_that_are_there_are_used_and_others_are_left_alone(
+    server: Cluster, script: Path
+) -> None:
+    with server.connect() as admin:
+        admin.execute("create role pgagentos_worker nologin; create role pgagentos_user login")
+        admin.execute("create role robot login in role pgagentos_worker; create role clerk login")
+    try:
+        with empty_database(server) as database:
+            done = psql(database, script)
+            assert done.returncode == 0
+            assert done.stderr.count("WARNING") == 1
+            assert "the role pgagentos_user is no group role: it is left alone" in done.stderr
+            with database.connect(user=OWNER) as connection:
+                owner = House(connection)
+                tenant = owner.tenant()
+                agent = owner.agent(tenant)
+                for role in ("robot", "clerk"):
+                    owner.insert("aos_auth.principal", tenant_id=tenant, db_role=role)
+                # whose members are for somebody else to say
+                owner.call("aos_auth.grant_access", "clerk", "worker")
+                assert owner.rows("select db_role, access from aos_auth.access_grant") == [
+                    ("clerk", "worker")
+                ]
+                assert not owner.one(
+                    "select has_schema_privilege('pgagentos_user', 'aos_agent', 'usage')"
+                )
+            for role in ("robot", "clerk"):
+                with database.connect(user=role) as connection:
+                    worker = House(connection)
+                    turn = worker.turn(agent)
+                    assert worker.finish(turn)["status"] == "completed"
+            with database.connect(user=OWNER) as connection:
+                owner = House(connection)
+                owner.call("aos_auth.revoke_access", "clerk", "worker")
+                with owner.refused("OS003", "still has the access worker") as refusal:
+                    owner.call("aos_auth.revoke_access", "robot", "worker")
+                assert refusal.hint.endswith("REVOKE pgagentos_worker FROM robot;")
+    finally:
+        with server.connect() as admin:
+            for role in ("robot", "clerk", "pgagentos_worker", "pgagentos_user"):
+                admin.execute(f"drop role {role}")
+
+
 def clerk_describes(database: Database, turn: object) -> str:
     with database.connect(user="clerk") as connection:
         return str(

@@ -17,11 +17,12 @@ PAGE = CHECKOUT / "docs" / "sql_only.md"
 
 def test_the_sql_of_the_page_runs(server: Cluster, script: Path) -> None:
     blocks = re.findall(r"^```sql\n(.*?)^```", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     with empty_database(server) as database:
         done = psql(database, script)
         assert done.returncode == 0, done.stderr
-        for block in blocks:
+        *steps, removal = blocks
+        for block in steps:
             user = "postgres" if block.startswith("-- as the administrator") else OWNER
             with database.connect(user=user) as connection:
                 connection.execute(block.replace("DATABASE mydb", f"DATABASE {database.name}"))
@@ -35,6 +36,9 @@ def test_the_sql_of_the_page_runs(server: Cluster, script: Path) -> None:
                 "select status from aos_core.check_installation()"
             ).fetchall()
             assert set(statuses) == {("ok",)}
+            connection.execute(removal)
+        again = psql(database, script)
+        assert again.returncode == 0, again.stderr
     with server.connect() as admin:
         for role in ("pgagentos_owner", "shop_worker", "shop_agent"):
             admin.execute(f"drop role {role}")
