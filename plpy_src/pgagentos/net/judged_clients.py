@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pgagentos.net.client import Client
 from pgagentos.net.public_address import judge_private, judge_public
 
 if TYPE_CHECKING:
     import ssl
+
+    from pgagentos.net.client import Client
 
 
 class Clients(NamedTuple):
@@ -32,6 +33,8 @@ def make_clients(tls_context: ssl.SSLContext | None = None) -> Clients:
     Args:
         tls_context: trust for https; None uses the system's authorities.
     """
+    from pgagentos.net.client import Client  # the outside worker brings a client of its own
+
     return Clients(
         Client(judge=judge_public, tls_context=tls_context, max_idle=0),
         Client(judge=judge_private, tls_context=tls_context, max_idle=0),

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import ProviderError, Refused
-from ..net.client import Client
 from ..net.judged_clients import Clients
 from ..net.message import HttpRequest, HttpResponse, Limits
 from ..net.public_address import judge_private, judge_public
@@ -27,6 +26,8 @@ from ..store.http import AllowedHost, Endpoint
 
 if TYPE_CHECKING:
     import requests
+
+    from ..net.client import Client
 
 
 def call_service(endpoint: Mapping[str, Any], arguments: str, key: str) -> tuple[str, str]:
@@ -44,7 +45,7 @@ def call_service(endpoint: Mapping[str, Any], arguments: str, key: str) -> tuple
     members = dict(endpoint)
     hosts = tuple(AllowedHost(**host) for host in members.pop("hosts"))
     ways_out = (_Client(judge_public), _Client(judge_private))
-    clients = Clients(*(cast(Client, way_out) for way_out in ways_out))
+    clients = Clients(*(cast("Client", way_out) for way_out in ways_out))
     call = Call(Endpoint(**members, hosts=hosts), clients, _no_secret, _no_note, key)
     return run(call.perform(arguments), NoInterrupts())
 
