@@ -160,7 +160,7 @@ class Caller:
 
     def steps(self, endpoint: Endpoint, **arguments: Any) -> Steps[tuple[str, str]]:
         """The call, not yet begun."""
-        call = Call(endpoint, self.clients, self._reveal, self._note)
+        call = Call(endpoint, self.clients, self._reveal, self._note, "turn-2")
         return call.perform(json.dumps(arguments))
 
     def __call__(
