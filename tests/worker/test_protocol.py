@@ -85,6 +85,13 @@ def test_a_turn_that_only_fell_to_a_worker_for_want_of_a_key_waits_for_whoever_s
     assert lone.call("aos_agent.claim_turn", "one") is None
 
 
+def test_a_question_to_an_agent_of_outside_workers_waits_for_one(lone: House) -> None:
+    agent = lone.agent()
+    assert lone.call("aos_agent.ask", agent.name, "hello") is None
+    state = claim(lone)
+    assert (state["agent"], state["messages"][0]["content"]) == (agent.name, "hello")
+
+
 def test_a_turn_is_claimed_once(lone: House) -> None:
     turn = lone.turn()
     claim(lone)

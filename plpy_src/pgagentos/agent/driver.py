@@ -112,6 +112,8 @@ def ask(session: Session, agent_name: str, content: str, conversation: str | Non
     run_id = turn.context.run_id
     _advance(session, turn)
     if turn.status != "completed":
+        if turn.context.runner == "external":
+            turns.enqueue_outside(database, run_id)
         failure = turn.failure or {}
         hint = f"SELECT aos_agent.run_turn('{run_id}') shows what it waits for or what failed."
         database.warn(

@@ -43,6 +43,11 @@ def go_on(database: Database, run_id: str) -> str:
     return str(rows[0]["status"])
 
 
+def enqueue_outside(database: Database, run_id: str) -> None:
+    """Let an outside worker find a turn, when it is an agent's that outside workers run."""
+    database.rows("select aos_agent._enqueue_outside($1::uuid)", run_id)
+
+
 def end_over_budget(database: Database, run_id: str) -> bool:
     """End a turn that is driven from outside when a budget leaves it nothing.
 
