@@ -41,8 +41,9 @@ create table aos_core.queue (
     constraint dead_letters_have_a_reason check (died_at is null or error is not null)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 -- What changes while a turn is driven (lease_until, attempt) is in no index: a heartbeat stays on its page (HOT).
-create index queue_waiting on aos_core.queue (runner, tenant_id, priority, run_after, run_id) where worker is null and died_at is null;
-create index queue_claimed on aos_core.queue (tenant_id, claimed_at) where worker is not null;
+-- Their conditions name claimed_at and not worker, so that no statement about one turn, which does, reads over a whole one.
+create index queue_waiting on aos_core.queue (runner, tenant_id, priority, run_after, run_id) where claimed_at is null and died_at is null;
+create index queue_claimed on aos_core.queue (tenant_id, claimed_at) where claimed_at is not null;
 create index queue_dead on aos_core.queue (died_at) where died_at is not null;
 comment on table aos_core.queue is
     'The turns that a worker is to drive, or drives. The row goes when the turn ends; that of a turn which failed again and again stays for a while as a dead letter.';
@@ -110,7 +111,7 @@ comment on function aos_core._open_lane(uuid, text, integer, timestamptz) is
     'Before a row is put into the queue, or claimed: makes sure that readers of the queue will look where it is.';
 
 create function aos_core._wait(run_id uuid, run_after timestamptz, priority integer default null) returns void
-    language plpgsql set search_path = pg_catalog, pg_temp
+    language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off
 as $$
 declare
     v_row aos_core.queue;
@@ -148,7 +149,7 @@ $$;
 comment on function aos_core._expires_first(uuid) is 'When the first of the questions expires that a turn has asked people; null: it waits for nobody.';
 
 create function aos_core._enqueue(run_id uuid, priority integer default 0, run_after timestamptz default now()) returns void
-    language plpgsql set search_path = pg_catalog, pg_temp
+    language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off
 as $$
 declare
     v_priority integer := coalesce(_enqueue.priority, 0);

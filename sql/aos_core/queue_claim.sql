@@ -24,11 +24,13 @@ create function aos_core._claimed_count(tenant_id uuid, agent_id uuid default nu
     set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
 as $$
 begin
-    return (select count(*) from aos_core.queue as q
-             where q.worker is not null and q.tenant_id = _claimed_count.tenant_id
-               and (_claimed_count.agent_id is null or q.agent_id = _claimed_count.agent_id)
-               and q.claimed_at >= (select min(l.begins_at) from aos_core.queue_lane as l
-                                     where l.tenant_id = _claimed_count.tenant_id and l.runner is null));
+    return (select count(*)
+              from (select from aos_core.queue as q
+                     where q.claimed_at is not null and q.tenant_id = _claimed_count.tenant_id
+                       and (_claimed_count.agent_id is null or q.agent_id = _claimed_count.agent_id)
+                       and q.claimed_at >= (select min(l.begins_at) from aos_core.queue_lane as l
+                                             where l.tenant_id = _claimed_count.tenant_id and l.runner is null)
+                     order by q.claimed_at) as c);
 end
 $$;
 comment on function aos_core._claimed_count(uuid, uuid) is 'How many turns of a tenant, or of one agent of it, are claimed.';
@@ -51,13 +53,14 @@ as $$
 #variable_conflict use_column
 declare
     v_now timestamptz := aos_core._now();
+    v_ids uuid[];
+    v_locked uuid[];
 begin
-    return query
     with free as materialized (
-        select q.run_id, q.tenant_id, coalesce(q.error ->> 'kind' = 'abandoned', false) as was_lost
+        select q.run_id, coalesce(q.error ->> 'kind' = 'abandoned', false) as was_lost
           from aos_core.queue as q
           join aos_agent.conversation as c on c.conversation_id = q.conversation_id and c.tenant_id = q.tenant_id
-         where q.worker is null and q.died_at is null and q.runner = _claim_lane.runner and q.tenant_id = _claim_lane.tenant_id
+         where q.claimed_at is null and q.died_at is null and q.runner = _claim_lane.runner and q.tenant_id = _claim_lane.tenant_id
            and q.priority = _claim_lane.priority and q.run_after >= _claim_lane.begins_at and q.run_after <= v_now
            and q.agent_id <> all (_claim_lane.not_agents) and q.provider <> all (_claim_lane.not_providers)
          order by q.run_after, q.run_id
@@ -66,16 +69,18 @@ begin
     ),
     mine as materialized (
         -- The lock outlasts the transaction, so it is asked for only where the row is ours already.
-        select f.run_id, f.tenant_id, f.was_lost, _claim_lane.with_lock and pg_try_advisory_lock(aos_core._turn_key(f.run_id)) as has_lock
+        select f.run_id, f.was_lost, _claim_lane.with_lock and pg_try_advisory_lock(aos_core._turn_key(f.run_id)) as has_lock
           from free as f
     )
+    -- A backend that hangs keeps its locks, but no turns: the fence holds it off.
+    select array_agg(m.run_id) filter (where m.has_lock or m.was_lost or not _claim_lane.with_lock), array_agg(m.run_id) filter (where m.has_lock)
+      into v_ids, v_locked
+      from mine as m;
+    return query
     update aos_core.queue as q
-       set worker = _claim_lane.worker, claimed_at = v_now, lease_until = v_now + _claim_lane.lease, has_lock = m.has_lock,
-           fence = q.fence + 1
-      from mine as m
-     where q.run_id = m.run_id and q.tenant_id = m.tenant_id
-       -- A backend that hangs keeps its locks, but no turns: the fence holds it off.
-       and (m.has_lock or m.was_lost or not _claim_lane.with_lock)
+       set worker = _claim_lane.worker, claimed_at = v_now, lease_until = v_now + _claim_lane.lease,
+           has_lock = coalesce(q.run_id = any (v_locked), false), fence = q.fence + 1
+     where q.run_id = any (v_ids)
     returning q.run_id, q.fence;
 end
 $$;
@@ -143,7 +148,7 @@ begin
                      where exists (select from aos_core.queue_lane as l
                                     cross join lateral (
                                         select from aos_core.queue as q
-                                         where q.worker is null and q.died_at is null and q.runner = l.runner and q.tenant_id = l.tenant_id
+                                         where q.claimed_at is null and q.died_at is null and q.runner = l.runner and q.tenant_id = l.tenant_id
                                            and q.priority = l.priority and q.run_after >= l.begins_at and q.run_after <= v_now
                                          order by q.run_after limit 1) as q
                                     where l.tenant_id = k.tenant_id and l.runner = _due_tenants.runner)
@@ -228,7 +233,7 @@ comment on function aos_core._claim(text, text, integer, interval, boolean) is
     'Claims turns that wait, at most so many, and takes over those whose worker is gone. with_lock: the session gets the advisory lock of each (_turn_key) and has to unlock it when it has committed the end of the claim, or rolled this back. Commit it at once: it holds the conversations.';
 
 create function aos_core._claim_turn(run_id uuid, worker text, lease interval, with_lock boolean, nowait boolean) returns bigint
-    language plpgsql set search_path = pg_catalog, pg_temp
+    language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare

@@ -1,39 +1,52 @@
 -- What becomes of a claim: it is kept, given back, or lost.
 
-create function aos_core._keep_claims(worker text, lease interval) returns table (run_id uuid, fence bigint)
-    language plpgsql set search_path = pg_catalog, pg_temp
+create function aos_core._claims() returns setof aos_core.queue
+    language plpgsql stable set search_path = pg_catalog, pg_temp
     set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
+as $$
+begin
+    return query
+    select q.*
+      from (select l.tenant_id, min(l.begins_at) as begins_at from aos_core.queue_lane as l where l.runner is null group by l.tenant_id) as l
+     cross join lateral (
+        select q.* from aos_core.queue as q
+         where q.claimed_at is not null and q.tenant_id = l.tenant_id and q.claimed_at >= l.begins_at
+         order by q.claimed_at offset 0) as q;
+end
+$$;
+comment on function aos_core._claims() is 'What is claimed at the moment, by any worker.';
+
+create function aos_core._keep_claims(worker text, lease interval) returns table (run_id uuid, fence bigint)
+    language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
-    v_now timestamptz := aos_core._now();
+    v_now timestamptz;
+    v_claim record;
+    v_ids uuid[] := '{}';
 begin
     perform aos_core._refuse_claim(_keep_claims.worker, _keep_claims.lease);
-    return query
-    with held as materialized (
-        select distinct q.run_id, q.tenant_id, q.fence
-          from aos_core.queue_lane as l
-          join aos_core.queue as q on q.tenant_id = l.tenant_id and q.claimed_at >= l.begins_at
-         where l.runner is null and q.worker is not null and q.worker = _keep_claims.worker
-    ),
+    v_now := aos_core._now();
+    for v_claim in
+        select c.run_id, c.fence from aos_core._claims() as c where c.worker = _keep_claims.worker
+    loop
+        run_id := v_claim.run_id;
+        fence := v_claim.fence;
+        v_ids := v_ids || v_claim.run_id;
+        return next;
+    end loop;
     -- What is locked is being written by its owner, who renews it with that, or ended. Nothing is waited for.
-    free as materialized (
-        select q.run_id, q.tenant_id from aos_core.queue as q
-         where (q.run_id, q.tenant_id) in (select h.run_id, h.tenant_id from held as h) and q.worker = _keep_claims.worker
-           for no key update skip locked
-    ),
-    renewed as (
-        update aos_core.queue as q set lease_until = greatest(q.lease_until, v_now + _keep_claims.lease)
-          from free as f where q.run_id = f.run_id and q.tenant_id = f.tenant_id
-    )
-    select h.run_id, h.fence from held as h;
+    v_ids := (select array_agg(f.run_id)
+                from (select q.run_id from aos_core.queue as q
+                       where q.run_id = any (v_ids) and q.worker = _keep_claims.worker for no key update skip locked) as f);
+    update aos_core.queue as q set lease_until = greatest(q.lease_until, v_now + _keep_claims.lease) where q.run_id = any (v_ids);
 end
 $$;
 comment on function aos_core._keep_claims(text, interval) is
     'The heartbeat of a worker: renews the leases of all its claims and returns them. What is missing was taken over or cancelled.';
 
 create function aos_core._hold_claim(run_id uuid, fence bigint, made_progress boolean, lease interval) returns void
-    language plpgsql set search_path = pg_catalog, pg_temp
+    language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
@@ -68,7 +81,7 @@ comment on function aos_core._retry_delay(integer) is 'How long a turn waits aft
 
 -- The conversation and the row are locked, and the claim is ours or nobody's.
 create function aos_core._count_failure(run_id uuid, error jsonb, delay interval) returns text
-    language plpgsql set search_path = pg_catalog, pg_temp
+    language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
@@ -94,7 +107,7 @@ comment on function aos_core._count_failure(uuid, jsonb, interval) is
     'Lets a turn wait after a claim that brought no progress, or makes it a dead letter. delay: null: longer each time. Returns queued or failed.';
 
 create function aos_core._give_back(run_id uuid, fence bigint, error jsonb default null, retry_after interval default null) returns text
-    language plpgsql set search_path = pg_catalog, pg_temp
+    language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
@@ -114,7 +127,6 @@ comment on function aos_core._give_back(uuid, bigint, jsonb, interval) is
 
 create function aos_core._lost_claims(besides_worker text) returns table (run_id uuid, fence bigint, is_over boolean)
     language plpgsql volatile set search_path = pg_catalog, pg_temp
-    set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
 as $$
 #variable_conflict use_column
 declare
@@ -122,11 +134,9 @@ declare
 begin
     return query
     with claimed as materialized (
-        select distinct q.run_id, q.fence, q.claimed_at, q.lease_until <= v_now as is_over,
-               q.has_lock and q.worker is distinct from _lost_claims.besides_worker as is_to_try
-          from aos_core.queue_lane as l
-          join aos_core.queue as q on q.tenant_id = l.tenant_id and q.claimed_at >= l.begins_at
-         where l.runner is null and q.worker is not null
+        select c.run_id, c.fence, c.claimed_at, c.lease_until <= v_now as is_over,
+               c.has_lock and c.worker is distinct from _lost_claims.besides_worker as is_to_try
+          from aos_core._claims() as c
     )
     select c.run_id, c.fence, c.is_over from claimed as c
      where c.is_over or (c.is_to_try and pg_try_advisory_xact_lock(aos_core._turn_key(c.run_id)))
@@ -138,7 +148,7 @@ comment on function aos_core._lost_claims(text) is
     'Claims whose lease is over, or whose lock its backend has let go of: it then belongs to this transaction.';
 
 create function aos_core._release_dead(besides_worker text) returns integer
-    language plpgsql set search_path = pg_catalog, pg_temp
+    language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off
 as $$
 declare
     v_now timestamptz := aos_core._now();
@@ -171,6 +181,7 @@ comment on function aos_core._release_dead(text) is
 
 create function aos_core._advance_lanes() returns void
     language plpgsql set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
 as $$
 declare
     v_now timestamptz := aos_core._now();
@@ -184,11 +195,11 @@ begin
         if pg_try_advisory_xact_lock(20481, 1) then  -- nobody is adding anything that is not to be seen yet
             select array_agg(l.lane_id), array_agg(least(v_now, case when l.runner is null then (
                        select q.claimed_at from aos_core.queue as q
-                        where q.worker is not null and q.tenant_id = l.tenant_id and q.claimed_at >= l.begins_at
+                        where q.claimed_at is not null and q.tenant_id = l.tenant_id and q.claimed_at >= l.begins_at
                         order by q.claimed_at limit 1)
                    else (
                        select q.run_after from aos_core.queue as q
-                        where q.worker is null and q.died_at is null and q.runner = l.runner and q.tenant_id = l.tenant_id
+                        where q.claimed_at is null and q.died_at is null and q.runner = l.runner and q.tenant_id = l.tenant_id
                           and q.priority = l.priority and q.run_after >= l.begins_at
                         order by q.run_after limit 1) end))
               into v_ids, v_begins

@@ -42,10 +42,10 @@ begin
     delete from aos_core.rate_bucket as b where b.refilled_at < v_now - interval '1 hour';
     if pg_try_advisory_xact_lock(20481, 1) then  -- see aos_core._open_lane
         delete from aos_core.queue_lane as l
-         where not exists (select from aos_core.queue as q where q.worker is null and q.died_at is null and q.runner = l.runner
+         where not exists (select from aos_core.queue as q where q.claimed_at is null and q.died_at is null and q.runner = l.runner
                               and q.tenant_id = l.tenant_id and q.priority = l.priority and q.run_after >= l.begins_at)
            and not (l.runner is null and exists (select from aos_core.queue as q
-                     where q.worker is not null and q.tenant_id = l.tenant_id and q.claimed_at >= l.begins_at));
+                     where q.claimed_at is not null and q.tenant_id = l.tenant_id and q.claimed_at >= l.begins_at));
     end if;
     return v_letters + v_keys;
 end
