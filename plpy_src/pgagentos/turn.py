@@ -178,6 +178,7 @@ class Turn:
         records: where what it has come to is collected with that of others; None: it is written
             at once.
         spent: what it has used since it was read.
+        rated_tokens: those of them that were counted against the rate limits.
         answer: the last reply's text, once the turn is completed.
         failure: its error, once it has failed: ``message``, ``hint`` and more.
         new_steps: rows that :func:`pgagentos.store.turns.record` has still to insert; their
@@ -213,6 +214,7 @@ class Turn:
         self.fence: int | None = None
         self.records: Records | None = None
         self.spent = Spent()
+        self.rated_tokens = 0
         self.answer: str | None = None
         self.failure: Mapping[str, Any] | None = None
         self.new_steps: list[dict[str, Any]] = []

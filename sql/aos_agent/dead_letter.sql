@@ -6,8 +6,8 @@ begin
       from aos_core.step as s
      where s.run_id = _fail.run_id and a.step_id = s.step_id and a.tenant_id = s.tenant_id and a.decision is null;
     perform aos_core._record(_fail.run_id, '[]',
-        (select coalesce(json_agg(json_build_object('step_no', s.step_no, 'status', case s.status when 'running' then 'failed' else 'cancelled' end,
-                    'finished_at', clock_timestamp(), 'error', case s.status when 'running' then coalesce(s.error, _fail.error) end,
+        (select coalesce(json_agg(json_build_object('step_no', s.step_no, 'status', case when s.status = 'running' or s.kind = 'model' then 'failed' else 'cancelled' end,
+                    'finished_at', clock_timestamp(), 'error', case when s.status = 'running' or s.kind = 'model' then coalesce(s.error, _fail.error) end,
                     'message', case s.kind when 'tool' then
                         aos_agent._tool_message(s.call_id, '"The turn failed before this call ended."', true) end)), '[]')
            from aos_core.step as s where s.run_id = _fail.run_id and s.finished_at is null), 'failed', null, _fail.error);

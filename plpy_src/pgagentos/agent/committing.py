@@ -36,6 +36,8 @@ CONTEXT_AGE = 5.0
 ONE_BY_ONE_SECONDS = 30.0
 #: A driver whose commits fail so often in a row gives up.
 MAX_LOST_COMMITS = 3
+#: How often a driver that is to stop may be told so once more before all is given back.
+MAX_ORDERS = 5
 
 
 class Driver:
@@ -59,6 +61,9 @@ class Driver:
         self._transactions = transactions
         self._puts_off = puts_off
         self._has_rate_limits = False
+        #: turns that wait until a rate limit lets them call their model
+        self._waiting_for_rate: set[str] = set()
+        self._locks_of_caller = queue.own_locks(self._database)
         self._loop = Loop()
         self._next_look = 0.0
         self._next_renewal = time.monotonic() + LEASE / 3
@@ -85,10 +90,15 @@ class Driver:
         """See :class:`pgagentos.agent.loop.Pace`."""
         if not self._has_rate_limits:
             return
-        provider = turn.context.models[0].endpoint.provider
+        self._count_tokens(turn)
+        run_id, provider = turn.context.run_id, turn.context.models[0].endpoint.provider
         while seconds := queue.take_rate(self._database, provider, turn.context.tenant_id):
             yield from self.checkpoint(turn)
-            yield from sleep(seconds)
+            self._waiting_for_rate.add(run_id)
+            try:
+                yield from sleep(seconds)
+            finally:
+                self._waiting_for_rate.discard(run_id)
 
     def is_stopped(self, turn: Turn) -> bool:
         """See :class:`pgagentos.agent.loop.Pace`. A claim that is lost shows when it records."""
@@ -108,7 +118,13 @@ class Driver:
         if not self._puts_off or not error.is_retryable or failure.has_cost:
             return False
         value = failures.error_value(error)
-        turn.change_step(step_no, status="pending", attempts=failure.attempts, error=value)
+        turn.change_step(
+            step_no,
+            status="pending",
+            model_id=failure.model.model_id,
+            attempts=failure.attempts,
+            error=value,
+        )
         turns.record(self._database, turn, "queued")
         claim = self.claims[turn.context.run_id]
         turn.status = queue.give_back(self._database, claim, value, error.retry_after)
@@ -146,28 +162,43 @@ class Driver:
             self._next_look = now + LOOK_INTERVAL
             self._look(now)
 
+    def close(self) -> None:
+        """Begin nothing any more, and give back what only waits to begin."""
+        if self.is_closing:
+            return
+        self.is_closing = True
+        waiting = [run_id for run_id in list(self._waiting_for_rate) if self._loop.drop(run_id)]
+        for run_id in waiting:
+            self._give_back(self.claims[run_id], None)
+        self._leave(waiting)
+
     def stopped(self, error: BaseException) -> BaseException:
         """Give all turns back after an error, or an order to stop.
 
         Returns:
             what is to be raised: an order to stop as the server words it.
         """
-        if isinstance(error, Interrupted):
+        for _ in range(MAX_ORDERS):
             try:
-                self._database.obey()  # else the next statement would
-            except Interrupted as obeyed:
-                error = obeyed
-        with suppress(AgentOSError, DatabaseError):  # the leases end by themselves
-            self._give_all_back()
+                if isinstance(error, Interrupted):
+                    self._database.obey()  # else the next statement would
+                self._give_all_back()
+            except (AgentOSError, DatabaseError):  # the leases end by themselves
+                pass
+            except Interrupted as order:
+                error = order
+                continue
+            break
         return error
 
     def _give_all_back(self) -> None:
         """What is committed stays, somebody else goes on."""
         self._transactions.rollback()
         self._loop.close_all()
+        # Also those of a claim that was interrupted: such locks outlast what is rolled back.
+        queue.unlock_all(self._database, besides=self._locks_of_caller)
         for claim in self.claims.values():
             self._give_back(claim, None)
-        queue.unlock(self._database, list(self.claims))
         self.claims.clear()
         self._transactions.commit()
 
@@ -185,10 +216,18 @@ class Driver:
         yield from loop.advance(
             session.database, turn, session.carrier.exchange, session.tools, self
         )
+        if self._has_rate_limits:
+            self._count_tokens(turn)
+
+    def _count_tokens(self, turn: Turn) -> None:
+        """Tell the rate limits what the turn's calls have used since they were told last."""
         tokens = turn.spent.input_tokens + turn.spent.output_tokens
-        if self._has_rate_limits and tokens:
-            provider = turn.context.models[0].endpoint.provider
-            queue.spend_rate(session.database, provider, claim.tenant_id, tokens)
+        if tokens > turn.rated_tokens:
+            context = turn.context
+            provider = context.models[0].endpoint.provider
+            used = tokens - turn.rated_tokens
+            queue.spend_rate(self._database, provider, context.tenant_id, used)
+            turn.rated_tokens = tokens
 
     def _in_stretches(self, claim: Claim, steps: Steps[None]) -> Steps[None]:
         """Let a turn act for its tenant, and undo what it did since its last pause if it fails."""

@@ -40,6 +40,7 @@ def run_turn_stepwise(session: Session, run_id: str, nowait: bool, ticket: str |
     """
     database, identities = session.database, session.identities
     with database.own_transactions() as transactions:
+        driver = Driver(session, transactions, puts_off=False)
         if ticket is not None:
             ticket_desk.begin(database, identities, ticket)
         status = turns.lock(database, run_id, nowait)
@@ -49,9 +50,11 @@ def run_turn_stepwise(session: Session, run_id: str, nowait: bool, ticket: str |
             turns.end_over_budget(database, run_id)
         if status not in ("queued", "running"):
             return turns.state(database, run_id)
-        driver = Driver(session, transactions, puts_off=False)
         # The lock of the turn ends with this transaction; from the claim on it is the session's.
-        claim = queue.claim_turn(database, run_id, driver.name, LEASE, nowait)
+        try:
+            claim = queue.claim_turn(database, run_id, driver.name, LEASE, nowait)
+        except BaseException as error:
+            raise driver.stopped(error) from None
         # A ticket holds for one transaction. Whoever could claim the turn may drive it to its end.
         with identities.acting(claim.tenant_id, claim.principal_id):
             try:
@@ -94,7 +97,8 @@ def work(session: Session, max_seconds: int, concurrency: int) -> int:
         try:
             while driver.claims or not driver.is_closing:
                 now = time.monotonic()
-                driver.is_closing = now >= until
+                if now >= until:
+                    driver.close()
                 if now >= next_schedule and not driver.is_closing:
                     next_schedule = now + SCHEDULE_INTERVAL
                     schedule.fire(database, session.identities, MOST_SCHEDULES)

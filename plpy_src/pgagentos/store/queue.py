@@ -144,6 +144,34 @@ def unlock(database: Database, run_ids: list[str]) -> None:
     )
 
 
+#: keys of the advisory locks that this backend holds
+_OWN_LOCKS = (
+    "select (l.classid::bigint << 32 | l.objid::bigint) as key from pg_catalog.pg_locks as l"
+    " where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'advisory' and l.objsubid = 1"
+    " and l.mode = 'ExclusiveLock' and l.granted"
+    " and l.database = (select d.oid from pg_catalog.pg_database as d"
+    " where d.datname = pg_catalog.current_database())"
+)
+
+
+def own_locks(database: Database) -> list[int]:
+    """Keys of the advisory locks that this session holds."""
+    return [row["key"] for row in database.rows(_OWN_LOCKS)]
+
+
+def unlock_all(database: Database, besides: list[int]) -> None:
+    """Release the advisory locks of this session.
+
+    Args:
+        besides: keys of those that it keeps.
+    """
+    database.rows(
+        "select pg_catalog.pg_advisory_unlock(o.key) from (" + _OWN_LOCKS + ") as o"
+        " where o.key <> all ($1::bigint[])",
+        besides,
+    )
+
+
 def has_rate_limits(database: Database) -> bool:
     """Whether any provider or tenant has a limit of requests or tokens a minute."""
     rows = database.rows(
