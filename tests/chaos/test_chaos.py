@@ -11,8 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -26,6 +24,7 @@ from chaos import stage
 from chaos.checks import Findings, check
 from chaos.drivers import Run, drivers
 from chaos.killers import Killer
+from chaos.outside_world import OutsideWorld, start_world
 from chaos.plans import DRIVERS, draw
 from cluster import start_local
 
@@ -38,28 +37,17 @@ PATIENCE = 240.0
 
 
 @pytest.fixture
-def world_log() -> Iterator[Path]:
-    """Where the world outside writes down what it hears."""
-    with tempfile.TemporaryDirectory(prefix="pgagentos-chaos-") as directory:
-        yield Path(directory) / "world.jsonl"
-
-
-@pytest.fixture
-def world_url(world_log: Path) -> Iterator[str]:
+def world() -> Iterator[OutsideWorld]:
     """The model and the services, in a process of their own."""
-    command = [sys.executable, str(Path(__file__).with_name("world.py")), str(SEED), str(world_log)]
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stdout is not None
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.kill()
+    with (
+        tempfile.TemporaryDirectory(prefix="pgagentos-chaos-") as directory,
+        start_world(SEED, Path(directory)) as started,
+    ):
+        yield started
 
 
 @pytest.fixture
-def server(staged: dict[str, str], world_url: str) -> Iterator[stage.Server]:
+def server(staged: dict[str, str], world: OutsideWorld) -> Iterator[stage.Server]:
     """A server whose commits outlive its death."""
     settings = {
         **staged,
@@ -72,7 +60,7 @@ def server(staged: dict[str, str], world_url: str) -> Iterator[stage.Server]:
     with start_local(settings) as cluster:
         cluster.create_template()
         with cluster.database("chaos") as database:
-            stage.build(database, world_url)
+            stage.build(database, world.url)
             yield stage.Server(database, settings)
 
 
@@ -93,7 +81,7 @@ def wait_for_the_end(run: Run, turns: int) -> None:
 
 
 def test_no_turn_is_lost_or_doubled_whatever_is_killed(
-    server: stage.Server, world_log: Path
+    server: stage.Server, world: OutsideWorld
 ) -> None:
     conversations = draw(SEED, TURNS, CAST)
     plans = [plan for conversation in conversations for plan in conversation]
@@ -103,7 +91,7 @@ def test_no_turn_is_lost_or_doubled_whatever_is_killed(
     killer = Killer(run, len(plans), KILLS, has_outside)
     threads = [
         threading.Thread(target=member, daemon=True)
-        for member in drivers(run, conversations, world_log.parent)
+        for member in drivers(run, conversations, world.log.parent)
     ]
     began = time.monotonic()
     for thread in threads:
@@ -118,7 +106,7 @@ def test_no_turn_is_lost_or_doubled_whatever_is_killed(
         for thread in threads:
             thread.join(60)
     with contextlib.closing(server.connect()) as admin:
-        findings = check(admin, plans, run.turn_ids, world_log)
+        findings = check(admin, plans, run.turn_ids, world.log)
     report(run, killer, findings, seconds, killed, Counter(plan.driver for plan in plans))
     findings.expect(not run.surprises, f"errors that nobody expected: {run.surprises[:5]}")
     findings.expect(killer.done.total() == KILLS, f"only {killer.done.total()} of {KILLS} kills")

@@ -9,12 +9,16 @@ arrives is written down, line by line as JSON, before it is answered:
 ``call`` of a model request is the number of the reply that it asks for; ``key`` is the
 Idempotency-Key, or null.
 
-    python3 world.py SEED FILE          prints its port on 127.0.0.1
+    python3 world.py SEED FILE [calm]   prints its port on 127.0.0.1
+
+Calm, it fails nothing and takes no time. PUT /hold/TURN/CALL lets the next such request go
+unanswered (its outcome is "held").
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import random
 import socket
@@ -38,10 +42,19 @@ HARD_FAILURES = 4
 class World:
     """What was heard, and what is to be said to it."""
 
-    def __init__(self, seed: int, file: Path) -> None:
+    def __init__(self, seed: int, file: Path, is_calm: bool) -> None:
         self.seed = seed
+        self.is_calm = is_calm
         self.log = file.open("a", buffering=1)
         self.heard: Counter[tuple[Any, ...]] = Counter()
+        self.held: set[tuple[int, str]] = set()
+
+    def is_held(self, turn: int, call: str) -> bool:
+        """Whether this request is to go unanswered; the next one is not."""
+        if (turn, call) in self.held:
+            self.held.remove((turn, call))
+            return True
+        return False
 
     def note(self, **entry: Any) -> None:
         """Write an arrival down."""
@@ -61,28 +74,35 @@ class World:
         heard = self.heard["model", plan.number, number]
         chance = self.chance("model", plan.number, number)
         outcome = "ok"
-        if plan.is_hard and number == 1 and heard <= HARD_FAILURES:
+        if self.is_held(plan.number, str(number)):
+            outcome = "held"
+        elif plan.is_hard and number == 1 and heard <= HARD_FAILURES:
             outcome = "500"
-        elif heard == 1:
+        elif heard == 1 and not self.is_calm:
             drawn = chance.choices([*FAILURES, "ok"], [*FAILURES.values(), 0.9])[0]
             outcome = str(drawn)
         self.note(
             kind="model", turn=plan.number, call=str(number), tool=None, key=key, outcome=outcome
         )
-        await asyncio.sleep(1.5 if chance.random() < 0.02 else chance.uniform(0.02, 0.12))
+        if not self.is_calm:
+            await asyncio.sleep(1.5 if chance.random() < 0.02 else chance.uniform(0.02, 0.12))
         if outcome == "429":
             return outcome, {"error": {"message": "slower, please", "type": "rate_limit"}}
         if outcome == "500":
             return outcome, {"error": {"message": "it failed", "type": "server_error"}}
         return outcome, completion(plan, number)
 
-    async def service(self, tool: str, given: dict[str, str], key: str | None) -> Any:
+    async def service(
+        self, tool: str, given: dict[str, str], key: str | None
+    ) -> tuple[str, dict[str, str]]:
         """A request to a service: its effect happens as it arrives."""
         turn, call = int(given["turn"]), given["call"]
-        self.note(kind="service", turn=turn, call=call, tool=tool, key=key, outcome="ok")
+        outcome = "held" if self.is_held(turn, call) else "ok"
+        self.note(kind="service", turn=turn, call=call, tool=tool, key=key, outcome=outcome)
         chance = self.chance(tool, turn, call)
-        await asyncio.sleep(chance.uniform(0.05, 0.4) if tool == "charge" else 0.03)
-        return {"done": f"{tool} {turn} {call}"}
+        if not self.is_calm:
+            await asyncio.sleep(chance.uniform(0.05, 0.4) if tool == "charge" else 0.03)
+        return outcome, {"done": f"{tool} {turn} {call}"}
 
 
 def text_of(message: Any) -> str:
@@ -91,6 +111,11 @@ def text_of(message: Any) -> str:
     if isinstance(content, str):
         return content
     return "".join(part["text"] for part in content)
+
+
+def call_id(*place: int) -> str:
+    """The same for the same call; ids that look counted would be replaced by the kernel's own."""
+    return f"call_{hashlib.sha256(repr(place).encode()).hexdigest()[:24]}"
 
 
 def completion(plan: plans.Plan, number: int) -> Any:
@@ -102,7 +127,7 @@ def completion(plan: plans.Plan, number: int) -> Any:
     if number <= len(plan.groups):
         message["tool_calls"] = [
             {
-                "id": f"call_{plan.number}_{number}_{place}",
+                "id": call_id(plan.number, number, place),
                 "type": "function",
                 "function": {
                     "name": tool,
@@ -144,7 +169,11 @@ async def serve_one(world: World, reader: asyncio.StreamReader, writer: Any) -> 
     outcome = "ok"
     if path.path.startswith("/service/"):
         given = {**dict(parse_qsl(path.query)), **(json.loads(body) if body else {})}
-        reply = await world.service(path.path.rpartition("/")[2], given, key)
+        outcome, reply = await world.service(path.path.rpartition("/")[2], given, key)
+    elif path.path.startswith("/hold/"):
+        turn, call = path.path.split("/")[2:]
+        world.held.add((int(turn), call))
+        reply = {}
     else:
         outcome, reply = await world.model(json.loads(body), key)
     if outcome == "reset":
@@ -153,6 +182,9 @@ async def serve_one(world: World, reader: asyncio.StreamReader, writer: Any) -> 
             socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
         )
         writer.transport.abort()
+        return False
+    if outcome == "held":
+        await reader.read()  # until the client gives up
         return False
     data = json.dumps(reply).encode()
     status = outcome if outcome.isdigit() else "200"
@@ -183,4 +215,4 @@ async def serve(world: World) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(World(int(sys.argv[1]), Path(sys.argv[2]))))
+    asyncio.run(serve(World(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:] == ["calm"])))
