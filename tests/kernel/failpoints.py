@@ -38,7 +38,8 @@ server = ctypes.PyDLL(None)
 flags = [ctypes.c_int.in_dll(server, name) for name in ('QueryCancelPending', 'ProcDiePending')]
 GD['failpoint'] = point = {'place': place, 'number': number, 'count': 0, 'labels': []}
 #: what the kernel changes in its process, besides calls of the server
-OWN = ('backend_user.py', 'deadline.py', 'memory.py', 'identity.py', 'own_transactions.py', 'server_log.py')
+OWN = ('backend_user.py', 'deadline.py', 'memory.py', 'identity.py', 'own_transactions.py',
+    'server_log.py')
 TAKEN = ('execute', 'prepare', 'subtransaction', 'cursor', 'commit', 'rollback', 'setrlimit')
 
 def label(frame, event, what):

@@ -98,6 +98,8 @@ def field(own_failpoint_cluster: Cluster) -> Iterator[Field]:
         stage.build(database, world.url)
         install(admin, "public.ledger")
         with database.connect(user=stage.OPERATOR) as second:
+            # Where a lock is left behind, this fails instead of waiting for ever.
+            second.execute(f"set statement_timeout = '{PATIENCE}s'")
             yield Field(database, admin, second, world, Path(directory) / "point")
         home = own_failpoint_cluster.home
         assert home is not None
@@ -251,7 +253,7 @@ def test_a_turn_whose_driver_is_ended_at_a_point_is_finished_by_another(
             is_over = field.status(turn.turn_id) == "completed"
             if is_there:
                 field.admin.execute(f"select {SIGNALS[end]}(%s)", (pid,))
-            error = ended.result()
+            error = ended.result(PATIENCE)
             if is_over or not is_there:
                 check(field, turn, undisturbed, 0, where)
                 break
@@ -265,6 +267,8 @@ def test_a_turn_whose_driver_is_ended_at_a_point_is_finished_by_another(
                 session = field.open()
             else:
                 disarm(session)
+                locks = "select objid from pg_locks where pid = %s and locktype = 'advisory'"
+                assert rows(field.admin, locks, pid) == [], where
             yes = finish(field, turn)
             asked += yes
             check(field, turn, undisturbed, yes, where)
