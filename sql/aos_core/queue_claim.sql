@@ -206,7 +206,7 @@ comment on function aos_core._claim_share(text, text, integer, interval, boolean
 
 create function aos_core._claim(worker text, runner text, most integer, lease interval, with_lock boolean)
     returns table (run_id uuid, fence bigint)
-    language plpgsql set search_path = pg_catalog, pg_temp
+    language plpgsql rows 10 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
