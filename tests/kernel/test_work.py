@@ -25,6 +25,7 @@ from kernel.drivers import (
 from kernel.replies import AT_ONCE, calls, fails, held, says, tool_call
 from kernel.scene import Scene, make_scene
 from servers.play_server import Answer, PlayServer
+from turn_queue.conftest import replace_clock
 
 
 @pytest.fixture
@@ -367,6 +368,34 @@ def test_a_commit_that_fails_is_survived(scene: Scene, worker: psycopg.Connectio
         scene.connection.execute(
             "drop function public.fail_once() cascade; drop sequence public.commits"
         )
+
+
+def test_the_turn_of_a_worker_that_is_in_a_long_tool_is_taken_by_nobody(
+    scene: Scene,
+    worker: psycopg.Connection,
+    second: psycopg.Connection,
+    in_background: Background,
+) -> None:
+    """A worker in a tool says nothing; its lock says that it lives."""
+    replace_clock(scene.connection)
+    scene.skill(
+        "waits() returns void language sql begin atomic select pg_advisory_xact_lock(816); end"
+    )
+    scene.says(calls(tool_call("waits")), says("done"))
+    turn_id = submit(scene)
+    scene.connection.execute("select pg_advisory_lock(816)")
+    running = in_background(work, worker, 1)
+    wait_for(scene.connection, "wait_event = 'advisory' from pg_stat_activity where pid = %s",
+             worker.info.backend_pid)  # fmt: skip
+    before = queued(scene, turn_id)
+    scene.connection.execute("update public.queue_clock set ahead = '5 minutes'")
+    assert work(second, 1) == 0
+    assert queued(scene, turn_id) == before
+    scene.connection.execute("select pg_advisory_unlock(816)")
+    running.result()
+    work(second, 1)
+    assert shape(scene, turn_id) == ["model completed", "tool completed", "model completed"]
+    assert len(scene.play.requests()) == 2
 
 
 # --- the end of a worker --------------------------------------------------------------------------

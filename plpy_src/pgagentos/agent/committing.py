@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from .model_call import NoAnswer
 
 #: Seconds until others may take a turn whose driver does not say that it is alive. The lock that a
-#: backend holds for each of its turns says much sooner that it is dead; this is for one that hangs.
-LEASE = 60.0
+#: backend holds for each of its turns says much sooner that it is dead; this is for one that hangs,
+#: and has to be longer than any tool of the database, during which a driver says nothing.
+LEASE = 600.0
 #: Seconds between two looks at what was cancelled, or taken by others.
 LOOK_INTERVAL = 0.1
 #: Seconds after which skills, limits and prompt of a turn are read anew.
@@ -48,7 +49,9 @@ class Driver:
     """
 
     def __init__(self, session: Session, transactions: Transactions, *, puts_off: bool) -> None:
-        self.name = f"backend {os.getpid()}.{time.time_ns() // 1_000_000}"
+        kind = "work" if puts_off else "stepwise"
+        #: of the driver; the view ``aos_agent.live_activity`` reads kind and process out of it
+        self.name = f"{kind} {os.getpid()}.{time.time_ns() // 1_000_000}"
         #: the turns that it has, by run_id
         self.claims: dict[str, Claim] = {}
         #: it begins nothing any more
@@ -68,13 +71,17 @@ class Driver:
         self._next_look = 0.0
         self._next_renewal = time.monotonic() + LEASE / 3
         self._lost_commits = 0
+        self._shown = -1
         self._records = turns.Records()
+        self._budget_reads: dict[tuple[str, str], tuple[bytes, dict[str, Any]]] = {}
         self._one_by_one_until = 0.0 if puts_off else float("inf")
 
     # What the loop of a turn asks.
 
     def checkpoint(self, turn: Turn) -> Iterable[Wait]:
         """See :class:`pgagentos.agent.loop.Pace`."""
+        if not self._puts_off:
+            self._database.status.show_step(turn.context.run_id, turn.act[0])
         if turn.new_steps or turn.closed_steps:
             turns.record(self._database, turn, "running")
             yield PAUSE
@@ -213,6 +220,8 @@ class Driver:
         turn.fence = claim.fence
         if time.monotonic() >= self._one_by_one_until:
             turn.records = self._records
+            if turn.budgets is not None:
+                turn.budgets.reads = self._budget_reads
         yield from loop.advance(
             session.database, turn, session.carrier.exchange, session.tools, self
         )
@@ -257,6 +266,7 @@ class Driver:
                 self._begin_anew(error)
                 return
             self._lost_commits = 0
+            self._budget_reads.clear()
             if lost := [run_id for run_id in lost if self._loop.drop(run_id)]:
                 self._leave(lost)
             self._loop.go_on()
@@ -302,6 +312,9 @@ class Driver:
 
     def _look(self, now: float) -> None:
         """Say that the driver is alive, and stop what was cancelled or taken by others."""
+        if self._puts_off and len(self.claims) != self._shown:
+            self._shown = count = len(self.claims)
+            self._database.status.show(f"pgagentos work: {count} turn{'s' * (count != 1)}")
         if not self.claims:
             return
         if now >= self._next_renewal:

@@ -42,7 +42,7 @@ class Pace(Protocol):
         """Make all steps so far durable, before something is done that cannot be undone."""
 
     def hold(self, turn: Turn) -> None:
-        """Make sure that what is now done in the database will be recorded with it."""
+        """Make sure that what was just done in the database is recorded with it, or undone."""
 
     def admit(self, turn: Turn) -> Iterable[Wait]:
         """Wait until the turn may call its model."""
@@ -92,6 +92,7 @@ def advance(
         else:
             step_no = begun.step_no
             turn.change_step(step_no, status="running", attempts=begun.attempts)
+        turn.act = (step_no, None)
         yield from pace.checkpoint(turn)
         tried = 0 if begun is None else begun.attempts
         try:
@@ -259,11 +260,12 @@ def _run_calls(turn: Turn, tools: tool_call.Tools, pace: Pace) -> Steps[None]:
             assert skill is not None
             if skill.implementation == "http":
                 turn.change_step(call.step_no, status="running", started_at=tool_call.now())
+            turn.act = (call.step_no, call.tool_name)
             yield from pace.checkpoint(turn)
-            if skill.implementation != "http":
-                pace.hold(turn)
             key = f"{turn.context.run_id}-{call.step_no}"
             status, content = yield from tools.run(turn, skill, call.arguments, key)
+            if skill.implementation != "http":
+                pace.hold(turn)  # not before: who cancels the turn would wait for the tool
         turn.change_step(
             call.step_no, status=status, **_result(turn, call.call_id, status, content)
         )
