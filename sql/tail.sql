@@ -59,6 +59,8 @@ alter function aos_agent._read_turn(uuid) set plan_cache_mode = force_generic_pl
 alter function aos_agent._budgets_of(uuid, uuid, text, uuid, uuid, uuid, integer, numeric) reset search_path;
 alter function aos_agent._shared_use(uuid, uuid) reset search_path;
 alter function aos_agent._shared_use(uuid, uuid) set plan_cache_mode = force_generic_plan;
+alter function aos_agent._count_usage(uuid, uuid, bigint, numeric) reset search_path;
+alter function aos_agent._count_usage(uuid, uuid, bigint, numeric) set plan_cache_mode = force_generic_plan;
 alter function aos_agent._record_counted(uuid, json, json, text, text, jsonb, uuid, integer[]) reset search_path;
 alter function aos_agent._record_counted(uuid, json, json, text, text, jsonb, uuid, integer[]) set plan_cache_mode = force_generic_plan;
 alter function aos_core._record(uuid, json, json, text, text, jsonb) reset search_path;

@@ -54,6 +54,10 @@ class Budgets:
         read: reads anew what all turns have used, as JSON text.
         first: what was read with the turn, as ``aos_agent._budgets_of`` returns it.
         slots: of *in_flight*, read before that; None when it was not open.
+
+    Attributes:
+        reads: what was read in this short transaction, shared with other turns, by tenant and
+            agent; None: each turn reads by itself.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class Budgets:
         agent_id: str,
     ) -> None:
         value = json.loads(first)
+        self.reads: dict[tuple[str, str], tuple[bytes, dict[str, Any]]] | None = None
         self._in_flight = in_flight
         self._open_slots = open_slots
         self._read = read
@@ -93,8 +98,8 @@ class Budgets:
         """
         if self._is_shared:
             if not self._is_fresh or self._in_flight.read() != self._slots:
-                slots = self._in_flight.read() or self._open_slots()
-                self._take(json.loads(self._read()), slots)
+                slots, shared = self._read_anew()
+                self._take(shared, slots)
             self._is_fresh = False
         for limit in self._limits:
             tokens, cost = self._used_of(limit)
@@ -140,6 +145,17 @@ class Budgets:
     def outdated(self) -> None:
         """Time has gone by since the budgets were read."""
         self._is_fresh = False
+
+    def _read_anew(self) -> tuple[bytes, dict[str, Any]]:
+        """What others use too, and the slots as they were before it was read."""
+        key = (self._tenant_id, self._agent_id)
+        found = None if self.reads is None else self.reads.get(key)
+        if found is None:
+            slots = self._in_flight.read() or self._open_slots()
+            found = slots, json.loads(self._read())
+            if self.reads is not None:
+                self.reads[key] = found
+        return found
 
     def _take(self, shared: Mapping[str, Any], slots: bytes) -> None:
         self._transaction = int(shared["transaction"])

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .net.wait import Interrupts
+
+if TYPE_CHECKING:
+    from .turn import TurnContext
 
 Row = Mapping[str, Any]
 
@@ -52,6 +55,33 @@ class Transactions(Protocol):
         """Undo everything since the last commit."""
 
 
+class Status(Protocol):
+    """What other sessions can see of this one at once, before it commits."""
+
+    def driving(self, context: TurnContext) -> AbstractContextManager[None]:
+        """In the block a turn is driven within its caller's transaction."""
+
+    def step(self, step_no: int, tool_name: str | None) -> None:
+        """The innermost turn of :meth:`driving` begins a step.
+
+        Args:
+            tool_name: of a tool call, None of a model call.
+        """
+
+    def named(self) -> AbstractContextManager[None]:
+        """After the block the session has the name that it had before."""
+
+    def show_step(self, run_id: str, step_no: int) -> None:
+        """Give the session the name of a step of a turn."""
+
+    def show(self, name: str) -> None:
+        """Give the session a name.
+
+        Args:
+            name: at most 63 bytes.
+        """
+
+
 class Database(Protocol):
     """What the store needs.
 
@@ -61,6 +91,10 @@ class Database(Protocol):
     @property
     def interrupts(self) -> Interrupts:
         """Where an order to stop arrives."""
+
+    @property
+    def status(self) -> Status:
+        """What others can see of this session."""
 
     def obey(self) -> None:
         """Let the server act on an order to stop that has arrived.

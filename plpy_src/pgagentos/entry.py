@@ -50,6 +50,12 @@ def _work(session: Session, max_seconds: int, concurrency: int, turns: int | Non
     return [procedures.work(session, max_seconds, concurrency)]
 
 
+def _turns_of_backends(session: Session) -> list[tuple[Any, ...]]:
+    from .live_turns import read
+
+    return [tuple(turn) for turn in read()]
+
+
 def _run_skill(
     session: Session, run_id: str, tool_name: str, arguments: str, key: str
 ) -> tuple[str, str]:
@@ -175,6 +181,7 @@ ENTRY_POINTS: dict[str, Callable[..., Any]] = {
     "agent.ask": _ask,
     "agent.run_turn_stepwise": _run_turn_stepwise,
     "agent.work": _work,
+    "agent.turns_of_backends": _turns_of_backends,
     "agent.sql_query": _sql_query,
     "agent.run_skill": _run_skill,
     "agent.over_budget": _over_budget,

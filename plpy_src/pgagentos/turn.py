@@ -183,6 +183,7 @@ class Turn:
         failure: its error, once it has failed: ``message``, ``hint`` and more.
         new_steps: rows that :func:`pgagentos.store.turns.record` has still to insert; their
             ``message``, ``vendor`` and ``arguments`` are JSON text.
+        act: step that is under way or comes next, and its tool; None for a model call.
         closed_steps: what it has still to change in rows that are there.
     """
 
@@ -219,6 +220,7 @@ class Turn:
         self.failure: Mapping[str, Any] | None = None
         self.new_steps: list[dict[str, Any]] = []
         self.closed_steps: list[dict[str, Any]] = []
+        self.act: tuple[int, str | None] = (0, None)
 
     def open_step(self, row: dict[str, Any]) -> int:
         """Begin a step.

@@ -67,37 +67,44 @@ $$;
 comment on function aos_agent._budgets_of(uuid, uuid, text, uuid, uuid, uuid, integer, numeric) is
     'The budgets that hold for a turn, and what is used of them: by all turns, by those of its conversation, by itself. When a budget is in money, also which of its two models has no price.';
 
-create function aos_agent._record_counted(run_id uuid, new_steps json, closed_steps json, status text, waiting_reason text, error jsonb,
-        agent_id uuid, used_steps integer[]) returns void
+create function aos_agent._count_usage(tenant_id uuid, agent_id uuid, tokens bigint, cost numeric) returns void
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
+#variable_conflict use_column
 declare
     v_day constant date := (clock_timestamp() at time zone 'UTC')::date;
-    v_tenant_id uuid;
-    v_tokens bigint;
-    v_cost numeric;
 begin
-    perform aos_core._record(_record_counted.run_id, _record_counted.new_steps, _record_counted.closed_steps, _record_counted.status,
-        _record_counted.waiting_reason, _record_counted.error);
-    select s.tenant_id, sum(coalesce(s.input_tokens, 0) + coalesce(s.output_tokens, 0)), coalesce(sum(s.cost), 0)
-      into v_tenant_id, v_tokens, v_cost
-      from aos_core.step as s
-     where s.run_id = _record_counted.run_id and s.step_no = any (_record_counted.used_steps)
-     group by s.tenant_id;
-    if coalesce(v_tokens, 0) = 0 and coalesce(v_cost, 0) = 0 then
+    if coalesce(_count_usage.tokens, 0) = 0 and coalesce(_count_usage.cost, 0) = 0 then
         return;
     end if;
     -- A stricter isolation level would call a row that somebody has changed since a serialization failure.
     if current_setting('transaction_isolation') = 'read committed' then
-        update aos_agent.usage as u set tokens = u.tokens + v_tokens, cost = u.cost + v_cost
+        update aos_agent.usage as u set tokens = u.tokens + _count_usage.tokens, cost = u.cost + _count_usage.cost
          where u.usage_id = (select free.usage_id from aos_agent.usage as free
-                              where free.tenant_id = v_tenant_id and free.day = v_day and free.agent_id = _record_counted.agent_id
+                              where free.tenant_id = _count_usage.tenant_id and free.day = v_day and free.agent_id = _count_usage.agent_id
                               limit 1 for update skip locked);
         if found then
             return;
         end if;
     end if;
-    insert into aos_agent.usage (tenant_id, agent_id, day, tokens, cost) values (v_tenant_id, _record_counted.agent_id, v_day, v_tokens, v_cost);
+    insert into aos_agent.usage (tenant_id, agent_id, day, tokens, cost)
+    values (_count_usage.tenant_id, _count_usage.agent_id, v_day, _count_usage.tokens, _count_usage.cost);
+end
+$$;
+comment on function aos_agent._count_usage(uuid, uuid, bigint, numeric) is 'Adds to what an agent has used today.';
+
+create function aos_agent._record_counted(run_id uuid, new_steps json, closed_steps json, status text, waiting_reason text, error jsonb,
+        agent_id uuid, used_steps integer[]) returns void
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform aos_core._record(_record_counted.run_id, _record_counted.new_steps, _record_counted.closed_steps, _record_counted.status,
+        _record_counted.waiting_reason, _record_counted.error);
+    perform aos_agent._count_usage(u.tenant_id, _record_counted.agent_id, u.tokens, u.cost)
+       from (select s.tenant_id, sum(coalesce(s.input_tokens, 0) + coalesce(s.output_tokens, 0)) as tokens, coalesce(sum(s.cost), 0) as cost
+               from aos_core.step as s
+              where s.run_id = _record_counted.run_id and s.step_no = any (_record_counted.used_steps)
+              group by s.tenant_id) as u;
 end
 $$;
 comment on function aos_agent._record_counted(uuid, json, json, text, text, jsonb, uuid, integer[]) is

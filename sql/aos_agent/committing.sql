@@ -2,19 +2,6 @@
 -- the rights of whoever calls them, and the kernel gives its own statements the rights that they need
 -- (plpy_src/pgagentos/gateways/own_transactions.py).
 
--- Ids and words of the kernel: whoever listens reads the rows, as far as row security lets him.
-create function aos_agent._tell(turn_id uuid, conversation_id uuid, status text) returns void
-    language plpgsql set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_change constant text := json_build_object('turn_id', _tell.turn_id, 'conversation_id', _tell.conversation_id, 'status', _tell.status)::text;
-begin
-    perform pg_notify('pgagentos_turn', v_change), pg_notify('pgagentos_' || replace(_tell.conversation_id::text, '-', ''), v_change);
-end
-$$;
-comment on function aos_agent._tell(uuid, uuid, text) is
-    'Tells who listens that a turn went on: on the channel pgagentos_turn, and on that of its conversation, pgagentos_ and its identity without hyphens.';
-
 create function aos_agent._record_claimed(run_id uuid, new_steps json, closed_steps json, status text, waiting_reason text, error jsonb,
         agent_id uuid, used_steps integer[], fence bigint) returns void
     language plpgsql set search_path = pg_catalog, pg_temp
@@ -29,11 +16,10 @@ begin
         perform aos_core._record(_record_claimed.run_id, _record_claimed.new_steps, _record_claimed.closed_steps, _record_claimed.status,
             _record_claimed.waiting_reason, _record_claimed.error);
     end if;
-    perform aos_agent._tell(r.run_id, r.conversation_id, r.status) from aos_core.run as r where r.run_id = _record_claimed.run_id;
 end
 $$;
 comment on function aos_agent._record_claimed(uuid, json, json, text, text, jsonb, uuid, integer[], bigint) is
-    'Does what aos_core._record and aos_agent._record_counted do, if this claim still holds, and tells who listens. used_steps: the steps that have used tokens; null without a budget.';
+    'Does what aos_core._record and aos_agent._record_counted do, if this claim still holds. used_steps: the steps that have used tokens; null without a budget.';
 
 create function aos_agent._record_all_claimed(records json) returns setof uuid
     language plpgsql set search_path = pg_catalog, pg_temp
@@ -59,13 +45,17 @@ begin
           from json_array_elements(v_records) as g where (g.value ->> 'run_id')::uuid = any (v_held);
     end if;
     perform aos_core._record_all(v_records);
-    perform aos_agent._tell(g.run_id, g.conversation_id, g.status)
-       from json_to_recordset(v_records) as g (run_id uuid, conversation_id uuid, status text);
+    perform aos_agent._count_usage(u.tenant_id, u.agent_id, u.tokens, u.cost)
+       from (select s.tenant_id, g.agent_id, sum(coalesce(s.input_tokens, 0) + coalesce(s.output_tokens, 0)) as tokens, coalesce(sum(s.cost), 0) as cost
+               from json_to_recordset(v_records) as g (run_id uuid, agent_id uuid, used_steps integer[])
+               join aos_core.step as s on s.run_id = g.run_id and s.step_no = any (g.used_steps)
+              where cardinality(g.used_steps) * 0 = 0
+              group by s.tenant_id, g.agent_id) as u;
     return query select g.run_id from json_to_recordset(_record_all_claimed.records) as g (run_id uuid) where g.run_id <> all (v_held);
 end
 $$;
 comment on function aos_agent._record_all_claimed(json) is
-    'Does what _record_claimed does for turns without a budget, one object each: run_id, conversation_id, fence, has_progress and what aos_core._record_all takes. Returns those whose claim does not hold any more, of which nothing was written.';
+    'Does what _record_claimed does for many turns, one object each: run_id, conversation_id, fence, has_progress, agent_id, used_steps and what aos_core._record_all takes. Returns those whose claim does not hold any more, of which nothing was written.';
 
 create procedure aos_agent.run_turn_stepwise(turn_id uuid, nowait boolean default false, ticket text default null, inout state jsonb default null)
     language plpython3u

@@ -24,12 +24,18 @@ create trigger refuse_other_call before update on aos_core.step for each row
         is distinct from (new.run_id, new.tool_name, new.call_id, new.skill_id, new.arguments::text))
     execute function aos_core._refuse_other_call();
 
+create function aos_core._channel(conversation_id uuid) returns text
+    language sql immutable set search_path = pg_catalog, pg_temp
+return 'pgagentos_' || replace(conversation_id::text, '-', '');
+comment on function aos_core._channel(uuid) is 'Where it is told that a turn of a conversation went on.';
+
 create function aos_core._record_all(records json) returns void
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_now timestamptz := clock_timestamp();
     v_ended uuid[];
+    v_changes json[];
 begin
     -- message, vendor and arguments come as text inside the JSON, so that they are stored byte for byte.
     with given as materialized (
@@ -54,7 +60,7 @@ begin
                    message text, error jsonb, model_id uuid, attempts integer, input_tokens integer, cached_tokens integer,
                    cache_write_tokens integer, output_tokens integer, reasoning_tokens integer, vendor text)
          where s.run_id = g.run_id and s.step_no = c.step_no and c.step_no * 0 = 0
-        returning s.run_id, s.kind, s.finished_at, s.input_tokens, s.cached_tokens, s.output_tokens, s.cost, octet_length(s.message::text) as bytes
+        returning s.run_id, s.step_no, s.kind, s.status, s.finished_at, s.input_tokens, s.cached_tokens, s.output_tokens, s.cost, octet_length(s.message::text) as bytes
     ),
     added as (
         insert into aos_core.step (tenant_id, run_id, started_at, finished_at, step_no, model_step_no, input_tokens, cached_tokens,
@@ -73,7 +79,7 @@ begin
                    call_id text, tool_name text, arguments text, vendor text, error jsonb)
           join aos_core.run as r on r.run_id = g.run_id
          where s.step_no * 0 = 0
-        returning run_id, kind, finished_at, input_tokens, cached_tokens, output_tokens, cost, octet_length(message::text) as bytes
+        returning run_id, step_no, kind, status, finished_at, input_tokens, cached_tokens, output_tokens, cost, octet_length(message::text) as bytes
     ),
     total as (
         select a.run_id, count(*) filter (where a.kind = 'model' and a.finished_at is not null)::integer as model_calls,
@@ -81,7 +87,10 @@ begin
                coalesce(sum(a.cached_tokens), 0)::integer as cached_tokens,
                coalesce(sum(a.output_tokens), 0)::integer as output_tokens,
                sum(a.cost) as cost,
-               coalesce(sum(a.bytes), 0)::integer as bytes
+               coalesce(sum(a.bytes), 0)::integer as bytes,
+               (array_agg(a.step_no order by a.status = 'pending', a.step_no desc))[1] as last_no,
+               (array_agg(a.kind order by a.status = 'pending', a.step_no desc))[1] as last_kind,
+               (array_agg(a.status order by a.status = 'pending', a.step_no desc))[1] as last_status
           from (select * from closed union all select * from added) as a
          group by a.run_id
     ),
@@ -105,7 +114,8 @@ begin
           from given as g
           left join total as t on t.run_id = g.run_id
          where r.run_id = g.run_id
-        returning r.tenant_id, r.conversation_id, r.run_id, r.event_no, r.event_hash, r.is_queued, g.status, g.actor, g.detail, g.is_final
+        returning r.tenant_id, r.conversation_id, r.run_id, r.event_no, r.event_hash, r.is_queued, r.runner, g.status, g.actor, g.detail,
+                  g.is_final, t.last_no, t.last_kind, t.last_status
     ),
     ended as (
         insert into aos_core.event_log (created_at, event_no, chain_id, tenant_id, run_id, event_type, actor, detail, hash)
@@ -113,14 +123,24 @@ begin
           from run as r
          where r.is_final
     )
-    select array_agg(r.run_id) into v_ended from run as r where r.is_final and r.is_queued;
+    select array_agg(r.run_id) filter (where r.is_final),
+           array_agg(json_build_object('turn_id', r.run_id, 'conversation_id', r.conversation_id, 'status', r.status,
+               'step_no', r.last_no, 'kind', r.last_kind, 'step_status', r.last_status))
+      into v_ended, v_changes
+      from run as r where r.is_queued or r.runner = 'external';
+    if v_changes is not null then
+        -- Whoever listens may be of another tenant: ids and words of the kernel, nothing else.
+        perform pg_notify('pgagentos_turn', c.change::text),
+                pg_notify(aos_core._channel((c.change ->> 'conversation_id')::uuid), c.change::text)
+           from unnest(v_changes) as c (change);
+    end if;
     if v_ended is not null then
         delete from aos_core.queue as q where q.run_id = any (v_ended) and q.died_at is null;  -- a dead letter stays
     end if;
 end
 $$;
 comment on function aos_core._record_all(json) is
-    'Writes what happened in turns, one object each: run_id, new_steps, closed_steps, status, waiting_reason, error, actor. See _record.';
+    'Writes what happened in turns, one object each: run_id, new_steps, closed_steps, status, waiting_reason, error, actor. See _record. Of turns that others can see step by step it tells who listens: on the channel pgagentos_turn, and on that of the conversation.';
 
 create function aos_core._record(run_id uuid, new_steps json, closed_steps json, status text,
         waiting_reason text default null, error jsonb default null) returns void

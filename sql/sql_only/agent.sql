@@ -263,3 +263,13 @@ end;
 --@ edit function aos_agent.export_tenant
 --< and c.oid = 'aos_meta.secret'::regclass
 --> and c.oid = to_regclass('aos_meta.secret')
+
+--@ instead of function aos_agent._turns_of_backends
+create function aos_agent._turns_of_backends() returns table (pid integer, backend_start bigint, turn_id uuid, conversation_id uuid,
+        tenant_id uuid, agent_id uuid, step_no integer, kind text, tool_name text, step_since double precision, turn_since double precision)
+    language sql stable set search_path = pg_catalog, pg_temp
+begin atomic
+    select null::integer, null::bigint, null::uuid, null::uuid, null::uuid, null::uuid, null::integer, null::text, null::text, null::float, null::float
+     where false;
+end;
+comment on function aos_agent._turns_of_backends() is 'Nothing: no turn is run by SELECT here.';

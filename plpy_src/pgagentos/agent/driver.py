@@ -29,9 +29,12 @@ class OneTransaction:
 
     def checkpoint(self, turn: Turn) -> tuple[Wait, ...]:
         """See :class:`pgagentos.agent.loop.Pace`."""
+        self._database.status.step(*turn.act)
         return ()
 
-    admit = checkpoint
+    def admit(self, turn: Turn) -> tuple[Wait, ...]:
+        """See :class:`pgagentos.agent.loop.Pace`."""
+        return ()
 
     def hold(self, turn: Turn) -> None:
         """See :class:`pgagentos.agent.loop.Pace`."""
@@ -159,7 +162,10 @@ def _advance(session: Session, turn: Turn) -> None:
         return
     is_interrupted = True
     try:
-        with session.identities.acting(context.tenant_id, context.principal_id):
+        with (
+            session.identities.acting(context.tenant_id, context.principal_id),
+            session.database.status.driving(context),
+        ):
             run(
                 loop.advance(
                     session.database, turn, session.carrier.exchange, session.tools, session.pace

@@ -39,7 +39,7 @@ def run_turn_stepwise(session: Session, run_id: str, nowait: bool, ticket: str |
         DatabaseError: for example ``OS002`` no such turn, ``OS004`` somebody else drives it.
     """
     database, identities = session.database, session.identities
-    with database.own_transactions() as transactions:
+    with database.status.named(), database.own_transactions() as transactions:
         driver = Driver(session, transactions, puts_off=False)
         if ticket is not None:
             ticket_desk.begin(database, identities, ticket)
@@ -91,7 +91,7 @@ def work(session: Session, max_seconds: int, concurrency: int) -> int:
     database = session.database
     until = time.monotonic() + max_seconds
     next_claim = next_schedule = 0.0
-    with database.own_transactions() as transactions:
+    with database.status.named(), database.own_transactions() as transactions:
         require(database, "worker")
         driver = Driver(session, transactions, puts_off=True)
         try:

@@ -77,7 +77,10 @@ class OwnTransactions:
             rights = ExitStack()
             rights.enter_context(self._user.acting_as(self._role_id, restricted=False))
             self._rights = rights
-            self._plpy.execute(self._set_search_path)
+            try:
+                self._plpy.execute(self._set_search_path)
+            except self._plpy.SPIError as error:  # an order to stop that came with the commit
+                raise self._translated(error) from None
         if self._is_stretch and self._savepoint is None:
             self._savepoint = self._plpy.subtransaction()
             self._savepoint.__enter__()

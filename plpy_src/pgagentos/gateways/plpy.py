@@ -17,6 +17,7 @@ from ..database import DatabaseError, Row
 from ..errors import InvalidInput
 from ..net.wait import Interrupted
 from ..store import identities
+from .backend_status import BackendStatus
 from .backend_user import BackendUser
 from .own_transactions import OwnTransactions
 from .server_log import ServerLog
@@ -106,6 +107,7 @@ class PlpyDatabase:
         self._log = ServerLog(plpy.log)
         self._own: OwnTransactions | None = None
         self.interrupts = BackendInterrupts(plpy)
+        self.status = BackendStatus()
 
     def rows(self, sql: str, *params: Any) -> list[Row]:
         """See :meth:`pgagentos.database.Database.rows`."""

@@ -235,7 +235,7 @@ class Records:
         """Take what is new in a turn."""
         context = turn.context
         steps = (*turn.new_steps, *turn.closed_steps)
-        record = {
+        record: dict[str, Any] = {
             "run_id": context.run_id,
             "conversation_id": context.conversation_id,
             "fence": turn.fence,
@@ -244,7 +244,11 @@ class Records:
             "closed_steps": turn.closed_steps,
             "status": status,
             "actor": context.actor,
+            "agent_id": context.agent_id,
         }
+        if turn.budgets is not None and (used := _used_steps(turn)):
+            record["used_steps"] = used
+            turn.budgets.recorded()
         self._by_tenant.setdefault(context.tenant_id, []).append(record)
         turn.new_steps, turn.closed_steps, turn.status = [], [], status
 
@@ -278,7 +282,7 @@ def record(
     Raises:
         ClaimLost: the turn is another's by now, or cancelled; nothing was written.
     """
-    if turn.records is not None and turn.budgets is None and status in ("running", "completed"):
+    if turn.records is not None and status in ("running", "completed"):
         turn.records.add(turn, status)
         return
     values = (
@@ -289,11 +293,7 @@ def record(
         waiting_reason,
         None if error is None else dumps(error),
     )
-    used = [
-        step["step_no"]
-        for step in (*turn.new_steps, *turn.closed_steps)
-        if step.get("input_tokens") or step.get("output_tokens")
-    ]
+    used = _used_steps(turn)
     if turn.fence is not None:
         try:
             database.rows(
@@ -328,3 +328,12 @@ def record(
     turn.closed_steps.clear()
     turn.status = status
     turn.failure = error
+
+
+def _used_steps(turn: Turn) -> list[int]:
+    """Numbers of the steps that are not written yet and have used tokens."""
+    return [
+        step["step_no"]
+        for step in (*turn.new_steps, *turn.closed_steps)
+        if step.get("input_tokens") or step.get("output_tokens")
+    ]
