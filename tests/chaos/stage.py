@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -129,19 +129,17 @@ def _build_tenant(admin: psycopg.Connection, tenant: int, world_url: str) -> Non
             admin.execute("select aos_agent.grant_skill(%s, %s)", (name, tool))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Server:
     """The server under test, which is killed and comes back.
 
     Args:
         database: where the turns are.
         settings: lines of its configuration, given again at each start.
-        starts: when it was started again after an immediate shutdown.
     """
 
     database: Database
     settings: Mapping[str, str]
-    starts: list[float] = field(default_factory=list)
 
     @property
     def home(self) -> Path:
@@ -181,7 +179,6 @@ class Server:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        self.starts.append(time.monotonic())
 
     def backends(self, *logins: str) -> list[int]:
         """The backends of these logins, by process id."""

@@ -9,6 +9,7 @@ docs/crash_recovery.md says what is promised.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import tempfile
@@ -18,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from chaos import stage
@@ -25,7 +27,7 @@ from chaos.checks import Findings, check
 from chaos.drivers import Run, drivers
 from chaos.killers import Killer
 from chaos.outside_world import OutsideWorld, start_world
-from chaos.plans import DRIVERS, draw
+from chaos.plans import DRIVERS, Plan, draw
 from cluster import start_local
 
 TURNS = int(os.environ.get("PGAGENTOS_CHAOS_TURNS", "2000"))
@@ -107,11 +109,30 @@ def test_no_turn_is_lost_or_doubled_whatever_is_killed(
             thread.join(60)
     with contextlib.closing(server.connect()) as admin:
         findings = check(admin, plans, run.turn_ids, world.log)
+        see_that_the_checks_see(admin, plans, run.turn_ids, world.log)
     report(run, killer, findings, seconds, killed, Counter(plan.driver for plan in plans))
     findings.expect(not run.surprises, f"errors that nobody expected: {run.surprises[:5]}")
     findings.expect(killer.done.total() == KILLS, f"only {killer.done.total()} of {KILLS} kills")
     problems = "\n".join(findings.problems[:30])
     assert not findings.problems, f"seed {SEED}: {len(findings.problems)} problems\n{problems}"
+
+
+def see_that_the_checks_see(
+    admin: psycopg.Connection, plans: list[Plan], turn_ids: dict[int, str], log: Path
+) -> None:
+    """One effect too many, one turn too few, one key too many: each is found."""
+    before = check(admin, plans, turn_ids, log)
+    missing = dict(turn_ids)
+    missing.popitem()
+    assert check(admin, plans, missing, log).figures["lost"] > before.figures["lost"]
+    entry = json.loads(log.read_text().splitlines()[0])
+    with log.open("a") as lines:
+        lines.write(json.dumps({**entry, "key": f"{entry['key']}0"}) + "\n")
+    other_key = check(admin, plans, turn_ids, log)
+    assert len(other_key.problems) > len(before.problems)
+    admin.execute("insert into ledger select * from ledger limit 1")
+    doubled = check(admin, plans, turn_ids, log)
+    assert doubled.figures["doubled"] == before.figures["doubled"] + 1
 
 
 def report(
