@@ -221,7 +221,7 @@ class _Player(BaseHTTPRequestHandler):
                 script.permits -= 1
         self._perform(answer)
 
-    do_GET = do_POST
+    do_GET = do_PATCH = do_PUT = do_DELETE = do_POST
 
     def _perform(self, answer: Mapping[str, Any]) -> None:
         fault = answer["fault"]
