@@ -158,8 +158,7 @@ class Loop:
     def go_on(self) -> None:
         """Let all generators that have paused run up to their next wait."""
         paused, self._paused = self._paused, []
-        for task in paused:
-            self._resume(task, True)
+        self._resume_all(paused, True)
 
     def drop(self, tag: Hashable) -> bool:
         """Close a generator before its end; it has no result.
@@ -224,6 +223,15 @@ class Loop:
             for task in waiting:
                 stack.callback(task.steps.close)
 
+    def _resume_all(self, tasks: list[_Task], ready: bool) -> None:
+        """Run tasks up to their next wait, one after the other."""
+        tasks.reverse()
+        try:
+            while tasks:
+                self._resume(tasks.pop(), ready)
+        finally:
+            self._paused += tasks  # after an interrupt, for close_all
+
     def _resume(self, task: _Task, ready: bool | None) -> None:
         """Run a task up to its next wait, or to its end."""
         try:
@@ -268,8 +276,7 @@ class Loop:
                 # Nothing was delivered, so it is still armed.
                 self._epoll.unregister(task.fd)
         self._earliest = min((task.until for task in self._waiting), default=float("inf"))
-        for task in over:
-            self._resume(task, False)
+        self._resume_all(over, False)
 
 
 def run_all(all_steps: list[Steps[Any]], interrupts: Interrupts) -> list[Any | BaseException]:

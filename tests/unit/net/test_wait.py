@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pgagentos.net.wait import (
+    PAUSE,
     READ,
     Interrupted,
     Loop,
@@ -169,6 +170,189 @@ def test_two_waits_for_one_descriptor_are_an_error_and_not_a_hang() -> None:
         os.write(write_end, b"x")
         assert loop.run_once(LONG) == [("one", True)]
         loop.close_all()
+
+
+# --- pauses ---------------------------------------------------------------------------------------
+
+
+def pauses(log: list[str], name: str, times: int = 1) -> Steps[str]:
+    """Pause; then end."""
+    try:
+        for number in range(times):
+            log.append(f"{name} {number}")
+            assert (yield PAUSE) is True
+        return name
+    finally:
+        log.append(f"{name} closed")
+
+
+def test_who_pauses_goes_on_when_the_owner_says_so_and_not_before() -> None:
+    loop, log = Loop(), list[str]()
+    loop.add(pauses(log, "one"), "one")
+    loop.add(pauses(log, "two"), "two")
+    assert loop.has_paused
+    assert loop.run_once(0.0) == []
+    assert log == ["one 0", "two 0"]
+    assert len(loop) == 2
+    loop.go_on()
+    assert not loop.has_paused
+    assert loop.run_once(LONG) == [("one", "one"), ("two", "two")]
+    assert len(loop) == 0
+    loop.close_all()
+
+
+def test_who_pauses_again_waits_for_the_next_word() -> None:
+    loop, log = Loop(), list[str]()
+    loop.add(pauses(log, "one", times=2), "one")
+    loop.go_on()
+    assert loop.has_paused
+    assert loop.run_once(0.0) == []
+    loop.go_on()
+    assert log == ["one 0", "one 1", "one closed"]
+    assert loop.run_once(LONG) == [("one", "one")]
+    loop.close_all()
+
+
+def test_others_come_to_their_ends_while_one_pauses() -> None:
+    with pipe() as (read_end, write_end):
+        loop, log = Loop(), list[str]()
+        loop.add(pauses(log, "one"), "one")
+        loop.add(readable(read_end, LONG), "reader")
+        os.write(write_end, b"x")
+        assert loop.run_once(LONG) == [("reader", True)]
+        assert loop.has_paused
+        loop.close_all()
+    assert log == ["one 0", "one closed"]
+
+
+def test_who_goes_on_may_wait_for_a_descriptor() -> None:
+    with pipe() as (read_end, write_end):
+
+        def first_pauses() -> Steps[bool]:
+            yield PAUSE
+            return (yield from readable(read_end, LONG))
+
+        loop = Loop()
+        loop.add(first_pauses(), "one")
+        os.write(write_end, b"x")
+        assert loop.run_once(0.0) == []
+        loop.go_on()
+        assert loop.run_once(LONG) == [("one", True)]
+        loop.close_all()
+
+
+def test_an_error_after_a_pause_is_the_result_of_that_generator_alone() -> None:
+    def fails() -> Steps[None]:
+        yield PAUSE
+        raise ValueError("on purpose")
+
+    loop, log = Loop(), list[str]()
+    loop.add(fails(), "bad")
+    loop.add(pauses(log, "good"), "good")
+    loop.go_on()
+    (bad, error), good = loop.run_once(LONG)
+    assert (bad, str(error), good) == ("bad", "on purpose", ("good", "good"))
+    loop.close_all()
+
+
+@pytest.mark.parametrize("wait", [PAUSE, Wait(-1, 0, 0.0)])
+def test_after_an_interrupt_the_others_are_still_there_to_be_closed(wait: Wait) -> None:
+    log: list[str] = []
+
+    def waits(name: str) -> Steps[None]:
+        try:
+            yield wait
+            raise Interrupted
+        finally:
+            log.append(name)
+
+    loop = Loop()
+    for name in ("one", "two", "three"):
+        loop.add(waits(name), name)
+    with pytest.raises(Interrupted):
+        if wait is PAUSE:
+            loop.go_on()
+        else:
+            loop.run_once(LONG)
+    assert len(log) == 1
+    assert len(loop) == 2
+    loop.close_all()
+    assert sorted(log) == ["one", "three", "two"]
+
+
+def test_a_generator_that_waits_is_dropped_without_a_result() -> None:
+    with pipe() as (read_end, write_end):
+        closed = []
+
+        def waits() -> Steps[None]:
+            try:
+                yield Wait(read_end, READ, time.monotonic() + LONG)
+            finally:
+                closed.append(True)
+
+        loop = Loop()
+        loop.add(waits(), "one")
+        assert loop.drop("one")
+        assert closed == [True]
+        assert len(loop) == 0
+        assert not loop.drop("one")
+        # Its descriptor is free for others.
+        loop.add(readable(read_end, LONG), "two")
+        os.write(write_end, b"x")
+        assert loop.run_once(LONG) == [("two", True)]
+        loop.close_all()
+
+
+def test_a_generator_that_sleeps_or_pauses_is_dropped_too() -> None:
+    loop, log = Loop(), list[str]()
+    loop.add(sleep(0.0), "sleeps")
+    loop.add(pauses(log, "pauses"), "pauses")
+    assert loop.drop("sleeps")
+    assert loop.drop("pauses")
+    assert not loop.has_paused
+    assert log == ["pauses 0", "pauses closed"]
+    loop.go_on()
+    assert loop.run_once(0.0) == []
+    loop.close_all()
+
+
+def test_who_has_come_to_its_end_cannot_be_dropped_and_gives_its_result() -> None:
+    loop, log = Loop(), list[str]()
+    loop.add(pauses(log, "one", times=0), "one")
+    assert not loop.drop("one")
+    assert loop.run_once(LONG) == [("one", "one")]
+    assert not loop.drop("one")
+    loop.close_all()
+
+
+def test_dropping_one_leaves_the_others() -> None:
+    loop, log = Loop(), list[str]()
+    for name in ("one", "two", "three"):
+        loop.add(pauses(log, name), name)
+    assert loop.drop("two")
+    assert not loop.drop("four")
+    loop.go_on()
+    assert loop.run_once(LONG) == [("one", "one"), ("three", "three")]
+    loop.close_all()
+
+
+def test_the_end_of_the_loop_closes_who_waits_and_who_pauses_also_when_one_of_them_fails() -> None:
+    log: list[str] = []
+
+    def fails_at_its_end() -> Steps[None]:
+        try:
+            yield PAUSE
+        finally:
+            log.append("failed")
+            raise ValueError("on purpose")
+
+    loop = Loop()
+    loop.add(pauses(log, "one"), "one")
+    loop.add(fails_at_its_end(), "bad")
+    loop.add(pauses(log, "two"), "two")
+    with pytest.raises(ValueError, match="on purpose"):
+        loop.close_all()
+    assert sorted(log) == ["failed", "one 0", "one closed", "two 0", "two closed"]
 
 
 def test_results_keep_the_order_of_the_generators() -> None:
