@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -269,11 +270,9 @@ def test_after_an_interrupt_the_others_are_still_there_to_be_closed(wait: Wait) 
     loop = Loop()
     for name in ("one", "two", "three"):
         loop.add(waits(name), name)
+    resume = loop.go_on if wait is PAUSE else partial(loop.run_once, LONG)
     with pytest.raises(Interrupted):
-        if wait is PAUSE:
-            loop.go_on()
-        else:
-            loop.run_once(LONG)
+        resume()
     assert len(log) == 1
     assert len(loop) == 2
     loop.close_all()
