@@ -147,12 +147,12 @@ def test_a_turn_outside_is_shown_while_a_worker_has_claimed_it(scene: Scene) -> 
 def test_a_worker_outside_whose_lease_is_over_is_not_shown(scene: Scene) -> None:
     scene.set_agent("runner", "external")
     scene.value("select aos_core._enqueue(%s)", scene.start())
-    scene.value("select aos_agent.claim_turn('late', '1 millisecond')")
-    wait_for(
-        scene.connection,
-        "not exists (select from aos_agent.live_activity where tenant_id = %s)",
-        scene.tenant_id,
+    scene.value("select aos_agent.claim_turn('late')")
+    assert len(live(scene.connection, scene.tenant_id)) == 1
+    scene.connection.execute(
+        "update aos_core.queue set lease_until = now() where tenant_id = %s", (scene.tenant_id,)
     )
+    assert live(scene.connection, scene.tenant_id) == []
     assert scene.value(
         "select count(*) from aos_agent.queue where tenant_id = %s and status = 'claimed'",
         scene.tenant_id,
