@@ -66,5 +66,10 @@ alter function aos_agent._record_counted(uuid, json, json, text, text, jsonb, uu
 alter function aos_core._record(uuid, json, json, text, text, jsonb) reset search_path;
 alter function aos_core._record_all(json) reset search_path;
 alter function aos_core._record_all(json) set plan_cache_mode = force_generic_plan;
+-- A plan that was made while a table was empty, and known to be, would read all of it ever after.
+alter function aos_core._record_all(json) set enable_seqscan = off;
+alter function aos_core._record_all(json) set jit = off;
 alter function aos_agent._record_all_claimed(json) reset search_path;
 alter function aos_agent._record_all_claimed(json) set plan_cache_mode = force_generic_plan;
+alter function aos_agent._record_all_claimed(json) set enable_seqscan = off;
+alter function aos_agent._record_all_claimed(json) set jit = off;

@@ -97,7 +97,7 @@ declare
     v_room integer := _claim_of_tenant.most;
     v_step integer;
     v_found integer;
-    v_full uuid[] := '{}';
+    v_full uuid[] := array[]::uuid[];
 begin
     if has_limits then
         select least(v_room, t.max_concurrent_turns - case when t.max_concurrent_turns is not null then aos_core._claimed_count(t.tenant_id) end)

@@ -23,7 +23,7 @@ as $$
 declare
     v_now timestamptz;
     v_claim record;
-    v_ids uuid[] := '{}';
+    v_ids uuid[] := array[]::uuid[];
 begin
     perform aos_core._refuse_claim(_keep_claims.worker, _keep_claims.lease);
     v_now := aos_core._now();

@@ -46,7 +46,7 @@ comment on function aos_core._rate_wait(double precision, integer, double precis
     'In how many seconds, to the millisecond, one request, and any token, will be left; 0: they are.';
 
 create function aos_core._spent_providers() returns text[]
-    language plpgsql stable set search_path = pg_catalog, pg_temp
+    language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (select coalesce(array_agg(p.provider), '{}')
