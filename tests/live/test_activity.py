@@ -146,8 +146,7 @@ def test_a_turn_outside_is_shown_while_a_worker_has_claimed_it(scene: Scene) -> 
 
 def test_a_worker_outside_whose_lease_is_over_is_not_shown(scene: Scene) -> None:
     scene.set_agent("runner", "external")
-    scene.value("select aos_core._enqueue(%s)", scene.start())
-    scene.value("select aos_agent.claim_turn('late')")
+    scene.value("select aos_core._claim_turn(%s, 'abroad', '1 minute', false, true)", scene.start())
     assert len(live(scene.connection, scene.tenant_id)) == 1
     scene.connection.execute(
         "update aos_core.queue set lease_until = now() where tenant_id = %s", (scene.tenant_id,)

@@ -76,8 +76,7 @@ def test_a_tenant_sees_its_own_turns_alone(
 
 def test_a_tenant_sees_no_claim_of_another(scene: Scene, stranger: Scene, login: Logins) -> None:
     scene.set_agent("runner", "external")
-    scene.value("select aos_core._enqueue(%s)", scene.start())
-    scene.value("select aos_agent.claim_turn('abroad')")
+    scene.value("select aos_core._claim_turn(%s, 'abroad', '1 minute', false, true)", scene.start())
     assert len(live(login("worker", scene.tenant_id), scene.tenant_id)) == 1
     other = login("worker", stranger.tenant_id)
     assert other.execute("select * from aos_agent.live_activity").fetchall() == []
