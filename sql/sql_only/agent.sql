@@ -160,6 +160,22 @@ $$;
 comment on function aos_agent._forget_prepared(text[]) is
     'Ends the prepared statements of this session that are not among the known ones, for whoever ran them later would do so with rights of his own. Says whether there were any.';
 
+create function aos_agent._deferred_by_strangers() returns text
+    language sql stable set search_path = pg_catalog, pg_temp
+return (
+    -- Of a table's indexes only those have functions of its owner that are on expressions. Keys to other tables are
+    -- looked at with the rights of their tables' owners.
+    select min(d.what) from (
+        select format('the trigger %I of table %s', t.tgname, t.tgrelid::regclass) as what, p.proowner as owner
+          from pg_trigger as t join pg_proc as p on p.oid = t.tgfoid where t.tgdeferrable and not t.tgisinternal
+        union all
+        select format('the constraint %s of table %s', i.indexrelid::regclass, i.indrelid::regclass), c.relowner
+          from pg_index as i join pg_class as c on c.oid = i.indrelid
+         where not i.indimmediate and (i.indexprs is not null or i.indpred is not null)) as d
+     where not pg_has_role(d.owner, current_user, 'member'));
+comment on function aos_agent._deferred_by_strangers() is
+    'A trigger or constraint that may run at the end of a transaction, with the rights of whoever commits, and runs what belongs to no operator; null: there is none.';
+
 create function aos_agent._run_skill(run_id uuid, tool_name text, arguments json, idempotency_key text, out status text, out content text)
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -170,6 +186,7 @@ declare
     v_hint text;
     v_prepared text[] := (select coalesce(array_agg(p.name || ' ' || p.prepare_time), '{}') from pg_prepared_statements as p);
     v_cursors text[] := (select coalesce(array_agg(c.name || ' ' || c.creation_time), '{}') from pg_cursors as c);
+    v_late text;
 begin
     select r.tenant_id, r.conversation_id, c.principal_id, coalesce(a.db_role, 'pgagentos_agent') as db_role, e.implementation, e.function_name
       into strict v_call
@@ -193,6 +210,7 @@ begin
             format('select json_build_object(''is_plain'', i.is_plain, ''result'', i.result) from (%s) as i', aos_skills._invocation(v_call.function_name, v_function,
                 (select array_agg(distinct k.name) from json_object_keys(_run_skill.arguments) as k (name)))),
             _run_skill.arguments::jsonb, v_call.conversation_id, _run_skill.run_id, v_call.tenant_id);
+        v_late := aos_agent._deferred_by_strangers();
         if (v_reply ->> 'is_plain')::boolean is not true then
             raise exception using errcode = 'OS001', message = format('the role %I does not exist, or sees past row security', v_call.db_role),
                 hint = 'An agent''s role is a plain one; see aos_auth.register_agent_role.';
@@ -201,14 +219,10 @@ begin
         then
             raise exception using errcode = 'OS001', message = 'a tool may prepare no statement and hold no cursor',
                 hint = 'What it leaves behind would run later, with rights that are not its own.';
-        elsif exists (select from pg_trigger as t
-                        join pg_proc as p on p.oid = t.tgfoid
-                        join pg_roles as r on r.oid = p.proowner
-                       where t.tgdeferrable and not t.tgisinternal and r.rolname = v_call.db_role)
-        then
+        elsif v_late is not null then
             -- It could put itself off once more, to the commit.
-            raise exception using errcode = 'OS001', message = format('the role %I has a deferrable trigger', v_call.db_role),
-                hint = 'Make it a plain trigger, or its function another role''s: it would run later, with rights that are not its own.';
+            raise exception using errcode = 'OS001', message = format('%s is deferrable, and runs what a stranger has made', v_late),
+                hint = 'No tool runs beside it: it could run at the commit, with rights that are not its own. Make it not deferrable, or its function an operator''s.';
         end if;
         perform aos_auth._act_no_more();
         status := 'completed';

@@ -187,8 +187,54 @@ def test_a_role_that_could_put_something_off_itself_runs_no_tools(site: Site, ow
     )
     call = owner.tool(owner.turn(agent), skill, {"statement": statement})
     assert call["status"] == "failed"
-    assert call["result"].startswith(f"the role {role} has a deferrable trigger.")
+    assert call["result"].startswith("the trigger later of table")
     assert owner.one("select to_regclass('pg_temp.t')") is None
+
+
+@pytest.mark.parametrize("kind", ["trigger", "constraint"])
+def test_nothing_that_a_stranger_has_put_off_runs_at_the_commit(
+    site: Site, owner: House, kind: str
+) -> None:
+    """It is made to run with the tool's rights, but may defer itself again from there."""
+    agent = agent_with_tools(site, owner)
+    stranger = site.role("stranger")
+    schema = f"s_{stranger}"
+    site.admin(f"create schema {schema} authorization {stranger}")
+    made = site.as_(stranger)
+    made.rows(
+        f"grant usage on schema {schema} to public; create sequence {schema}.times;"
+        f" create table {schema}.seen (who text); grant all on {schema}.seen to public;"
+        f" grant all on sequence {schema}.times to public; create table {schema}.t (id int4range);"
+        f" create function {schema}.put(n int) returns int language sql security definer as"
+        f" 'insert into {schema}.t values (int4range(n, n + 2)) returning n';"
+        f" create function {schema}.later() returns void language plpgsql as $$ begin"
+        f" insert into {schema}.seen values (current_user);"
+        f" if nextval('{schema}.times') < 5 then set constraints all deferred;"
+        f" perform {schema}.put(1); end if; end $$"
+    )
+    if kind == "trigger":
+        made.rows(
+            f"create function {schema}.fire() returns trigger language plpgsql as"
+            f" $$ begin perform {schema}.later(); return null; end $$;"
+            f" create constraint trigger later after insert on {schema}.t deferrable"
+            f" initially deferred for each row execute function {schema}.fire()"
+        )
+    else:
+        made.rows(
+            f"create function {schema}.peek(r int4range) returns int4range immutable"
+            f" language plpgsql as $$ begin perform {schema}.later(); return 'empty'; end $$;"
+            f" alter table {schema}.t add constraint later exclude using gist"
+            f" ({schema}.peek(id) with &&) deferrable initially deferred"
+        )
+    skill = owner.function_skill(
+        agent,
+        f"f() returns int language sql set search_path = pg_catalog as 'select {schema}.put(1)'",
+    )
+    call = owner.tool(owner.turn(agent), skill)
+    assert call["status"] == "failed"
+    assert "is deferrable" in call["result"]
+    assert owner.rows(f"select who from {schema}.seen") == []
+    site.admin(f"drop schema {schema} cascade")
 
 
 @pytest.mark.parametrize(
