@@ -10,7 +10,7 @@ begin
     if not found then
         raise exception using errcode = 'OS002',
             message = format('there is no conversation %s', coalesce(_conversation_tenant.conversation_id::text, 'NULL')),
-            hint = 'INSERT INTO aos_agent.conversation (agent_id, tenant_id) ... RETURNING conversation_id opens one.';
+            hint = 'SELECT aos_agent.open_conversation(agent_name) opens one.';
     end if;
     return v_tenant_id;
 end
