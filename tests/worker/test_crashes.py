@@ -178,6 +178,23 @@ def test_a_cancelled_turn_is_dropped_at_once(outside: Scene, start_worker: Start
     assert outside.steps(turn) == []
 
 
+def test_nobody_stops_a_turn_by_saying_that_it_was_cancelled(
+    outside: Scene, start_worker: Start, connection: psycopg.Connection
+) -> None:
+    """Whoever can connect can send notifications, and hear the ids of turns in them."""
+    outside.says(held(says("done")), held(says("nobody reads this")))
+    turn, other = outside.start(), outside.start()
+    worker = start_worker("--poll", "3600")
+    outside.play.arrived(2)
+    worker.wait_for("listening")
+    connection.execute("select pg_notify('pgagentos_cancel', %s)", (str(turn),))
+    outside.value("select aos_agent.cancel_turn(%s)", other)
+    worker.wait_for("claim cancelled", turn_id=str(other))  # it was said later
+    outside.play.release()
+    worker.wait_for("completed", turn_id=str(turn))
+    assert len(worker.events("claimed")) == 2
+
+
 def test_a_claim_that_is_gone_is_noticed_by_the_heartbeat_too(
     outside: Scene, start_worker: Start, connection: psycopg.Connection
 ) -> None:

@@ -1,4 +1,4 @@
-"""Statements of the outside worker: the public functions of docs/worker_protocol.md alone.
+"""Statements of the outside worker: those of docs/worker_protocol.md alone.
 
 They are texts, because the worker sends them by asyncio, which no database backend knows.
 """
@@ -14,9 +14,10 @@ RECORD_RESULT = (
     " $6::boolean)"
 )
 FAIL = "select aos_agent.fail_turn($1::uuid, $2::jsonb, $3::bigint)"
+IS_CANCELLED = "select r.status = 'cancelled' from aos_core.run as r where r.run_id = $1::uuid"
 
 #: A turn that an outside worker drives is waiting; the payload is ``external`` then.
 QUEUE_CHANNEL = "pgagentos_queue"
-#: A turn was cancelled; the payload is its id.
+#: A turn was cancelled; the payload is its id. Anybody can send that: look before believing it.
 CANCEL_CHANNEL = "pgagentos_cancel"
 LISTEN = (f"listen {QUEUE_CHANNEL}", f"listen {CANCEL_CHANNEL}")

@@ -62,6 +62,9 @@ class Worker:
         self._means = Means(self._statements, self._clients, functions, environment, progress)
         self._turns: dict[asyncio.Task[None], ClaimedTurn] = {}
         self._wake = asyncio.Event()
+        #: ids of turns of which somebody says that they were cancelled
+        self._said_cancelled: set[str] = set()
+        self._told = asyncio.Event()
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -77,7 +80,13 @@ class Worker:
         tell = self._progress.tell
         working: list[asyncio.Task[Any]] = [
             asyncio.create_task(part)
-            for part in (self._claim(), self._listen(), self._keep_claims(), self._stopping.wait())
+            for part in (
+                self._claim(),
+                self._listen(),
+                self._look_for_cancelled(),
+                self._keep_claims(),
+                self._stopping.wait(),
+            )
         ]
         try:
             ended, _ = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
@@ -163,9 +172,21 @@ class Worker:
             if note.payload == "external":
                 self._wake.set()
             return
-        for turn in list(self._turns.values()):
-            if turn.turn_id == note.payload:
-                turn.let_go("cancelled")
+        if any(turn.turn_id == note.payload for turn in self._turns.values()):
+            self._said_cancelled.add(note.payload)
+            self._told.set()
+
+    async def _look_for_cancelled(self) -> None:
+        """Drop turns that were cancelled. Whoever may connect can say so: the rows say the truth."""
+        while True:
+            await self._told.wait()
+            self._told.clear()
+            while self._said_cancelled:
+                turn_id = self._said_cancelled.pop()
+                if await self._claims.value(statements.IS_CANCELLED, turn_id):
+                    for turn in list(self._turns.values()):
+                        if turn.turn_id == turn_id:
+                            turn.let_go("cancelled")
 
     async def _let_all_go(self) -> None:
         """Give all claims back, within a second."""
