@@ -292,7 +292,7 @@ create function aos_core._refuse_busy_turn(run_id uuid) returns void
 as $$
 begin
     raise exception using errcode = 'OS004', message = format('turn %s is driven by somebody else', _refuse_busy_turn.run_id),
-        hint = 'aos_agent.queue shows by whom. Try again later.';
+        hint = 'Try again later, or without nowait, which waits. aos_agent.live_activity shows by whom.';
 end
 $$;
 comment on function aos_core._refuse_busy_turn(uuid) is 'Raises the error of a turn that somebody alive drives.';

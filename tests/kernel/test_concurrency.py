@@ -55,10 +55,8 @@ def test_a_second_caller_with_nowait_gets_a_clear_error(
     with pytest.raises(psycopg.Error) as caught:
         state_of(other, "run_turn", turn_id, True)
     assert caught.value.sqlstate == "OS004"
-    assert "is busy with another turn" in (caught.value.diag.message_primary or "")
-    assert (
-        caught.value.diag.message_hint == "Try again later, or call without nowait to wait for it."
-    )
+    assert f"turn {turn_id} is driven by somebody else" in str(caught.value)
+    assert "without nowait, which waits" in (caught.value.diag.message_hint or "")
     scene.play.release()
     assert first.result()["status"] == "completed"
     assert state_of(other, "run_turn", turn_id, True)["answer"] == "from the first"
