@@ -109,9 +109,10 @@ class Place:
         try:
             if self._file < 0:
                 self._file = os.open(PATH, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            # Not mapped: that would cost the first turn of a session more than it ever saves.
             os.pwrite(self._file, place, self._at)
         except OSError:
-            pass  # a full disk: the view of it is not worth a turn
+            pass  # a full disk: no turn ends for the view of it
 
 
 def read() -> Iterator[LiveTurn]:
@@ -133,13 +134,17 @@ def read() -> Iterator[LiveTurn]:
 def _turns_of(place: bytes) -> Iterator[LiveTurn]:
     _, pid, backend_start, count = _HEAD.unpack_from(place)
     for number in range(min(count, DEPTH)):
-        *ids, turn_since, step_since, step_no, is_tool, size, name = _TURN.unpack_from(
+        turn, conversation, tenant, agent, *rest = _TURN.unpack_from(
             place, _HEAD.size + number * _TURN.size
         )
+        turn_since, step_since, step_no, is_tool, size, name = rest
         yield LiveTurn(
             pid,
             backend_start,
-            *(one.hex() for one in ids),
+            turn.hex(),
+            conversation.hex(),
+            tenant.hex(),
+            agent.hex(),
             step_no,
             "tool" if is_tool else "model",
             name[:size].decode(errors="replace") if is_tool else None,
