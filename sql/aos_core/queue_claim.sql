@@ -48,7 +48,8 @@ comment on function aos_core._has_turn_limits() is 'Whether any tenant or agent 
 create function aos_core._claim_lane(worker text, runner text, most integer, lease interval, with_lock boolean, tenant_id uuid, priority integer,
         begins_at timestamptz, not_agents uuid[], not_providers text[]) returns table (run_id uuid, fence bigint)
     language plpgsql set search_path = pg_catalog, pg_temp
-    set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
+    set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set enable_hashjoin = off set enable_mergejoin = off
+    set enable_material = off set jit = off
 as $$
 #variable_conflict use_column
 declare

@@ -81,7 +81,7 @@ begin
          where s.step_no * 0 = 0
         returning run_id, step_no, kind, status, finished_at, input_tokens, cached_tokens, output_tokens, cost, octet_length(message::text) as bytes
     ),
-    total as (
+    total as materialized (
         select a.run_id, count(*) filter (where a.kind = 'model' and a.finished_at is not null)::integer as model_calls,
                coalesce(sum(a.input_tokens), 0)::integer as input_tokens,
                coalesce(sum(a.cached_tokens), 0)::integer as cached_tokens,

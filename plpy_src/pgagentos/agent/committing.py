@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 #: backend holds for each of its turns says much sooner that it is dead; this is for one that hangs,
 #: and has to be longer than any tool of the database, during which a driver says nothing.
 LEASE = 600.0
+#: Most turns that share a commit. While the answers to some are awaited the next ones are worked on;
+#: all of them at once would wait for each other in lockstep.
+BATCH = 32
 #: Seconds between two looks at what was cancelled, or taken by others.
 LOOK_INTERVAL = 0.1
 #: Seconds after which skills, limits and prompt of a turn are read anew.
@@ -144,8 +147,8 @@ class Driver:
         self._has_rate_limits = queue.has_rate_limits(self._database)
 
     def claim(self, most: int) -> None:
-        """Claim turns of the queue and take them in."""
-        claims = queue.claim(self._database, self.name, most, LEASE)
+        """Claim turns of the queue and take them in, no more than a batch at once."""
+        claims = queue.claim(self._database, self.name, min(most, BATCH), LEASE)
         self.claims.update((claim.run_id, claim) for claim in claims)
         self._transactions.commit()
         self.begin(claims)
@@ -158,7 +161,7 @@ class Driver:
 
     def run_once(self, timeout: float) -> None:
         """Wait once, let every turn go on that can, and commit."""
-        results = self._loop.run_once(min(timeout, SLICE))
+        results = self._loop.run_once(min(timeout, SLICE), BATCH)
         if self._database.interrupts.pending():
             raise Interrupted
         self._commit_all()

@@ -187,11 +187,12 @@ class Loop:
         """
         self._resume(_Task(steps, tag), None)
 
-    def run_once(self, timeout: float) -> list[tuple[Any, Any]]:
+    def run_once(self, timeout: float, most: int = -1) -> list[tuple[Any, Any]]:
         """Wait once for anything to happen and run what became ready.
 
         Args:
             timeout: seconds to wait at most; 0 only looks.
+            most: at most so many generators whose socket became ready; -1: all of them.
 
         Returns:
             ``(tag, result)`` of each generator that ended, in the order of their ends; where it
@@ -201,7 +202,7 @@ class Loop:
             timeout = 0.0
         else:
             timeout = max(0.0, min(timeout, self._earliest - time.monotonic()))
-        for fd, _ in self._epoll.poll(timeout):
+        for fd, _ in self._epoll.poll(timeout, most):
             task = self._by_fd.pop(fd, None)
             if task is not None:
                 self._waiting.discard(task)
