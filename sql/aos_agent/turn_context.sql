@@ -115,7 +115,11 @@ begin
         -- serialization failure here, not after a model was called once more.
         perform from aos_core.run as r where r.run_id = _lock_turn.turn_id for no key update;
     end if;
-    select r.* into strict v_run from aos_core.run as r where r.run_id = _lock_turn.turn_id;  -- as it is now that the lock is ours
+    select r.* into v_run from aos_core.run as r where r.run_id = _lock_turn.turn_id;  -- as it is now that the lock is ours
+    if not found then
+        raise exception using errcode = 'OS002', message = format('turn %s was deleted a moment ago', _lock_turn.turn_id),
+            hint = 'Its conversation is gone, by hand or because its time was over.';
+    end if;
     return v_run;
 end
 $$;

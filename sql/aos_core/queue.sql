@@ -100,8 +100,15 @@ begin
          where l.tenant_id = _open_lane.tenant_id and l.runner is not distinct from _open_lane.runner
            and l.priority is not distinct from _open_lane.priority;
     end if;
-    -- Earlier than all: the server's clock was set back.
-    if v_begins_at is null or v_begins_at > _open_lane.at then
+    -- Earlier than all that is there: it waits already and got another priority, or the server's clock was set back.
+    if v_begins_at > _open_lane.at then
+        update aos_core.queue_lane as l set begins_at = _open_lane.at
+         where l.lane_id = (select f.lane_id from aos_core.queue_lane as f
+                             where f.tenant_id = _open_lane.tenant_id and f.runner is not distinct from _open_lane.runner
+                               and f.priority is not distinct from _open_lane.priority
+                             limit 1 for no key update skip locked);
+    end if;
+    if v_begins_at is null or (v_begins_at > _open_lane.at and not found) then
         insert into aos_core.queue_lane (tenant_id, runner, priority, begins_at, checked_at)
         values (_open_lane.tenant_id, _open_lane.runner, _open_lane.priority, _open_lane.at, _open_lane.at);
     end if;
@@ -110,8 +117,8 @@ $$;
 comment on function aos_core._open_lane(uuid, text, integer, timestamptz) is
     'Before a row is put into the queue, or claimed: makes sure that readers of the queue will look where it is.';
 
-create function aos_core._wait(run_id uuid, run_after timestamptz, priority integer default null) returns void
-    language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off
+create function aos_core._wait(run_id uuid, run_after timestamptz) returns void
+    language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
 as $$
 declare
     v_row aos_core.queue;
@@ -122,20 +129,19 @@ begin
     if not found then
         return;
     end if;
-    perform aos_core._open_lane(v_row.tenant_id, v_row.runner, coalesce(_wait.priority, v_row.priority), aos_core._now());
+    perform aos_core._open_lane(v_row.tenant_id, v_row.runner, v_row.priority, aos_core._now());
     v_now := aos_core._now();
     v_run_after := greatest(_wait.run_after, v_now);
     update aos_core.queue as q
-       set worker = null, claimed_at = null, lease_until = null, has_lock = false, run_after = v_run_after,
-           priority = coalesce(_wait.priority, q.priority)
+       set worker = null, claimed_at = null, lease_until = null, has_lock = false, run_after = v_run_after
      where q.run_id = _wait.run_id;
     if v_run_after <= v_now then
         perform pg_notify('pgagentos_queue', v_row.runner);
     end if;
 end
 $$;
-comment on function aos_core._wait(uuid, timestamptz, integer) is
-    'Lets a turn of the queue wait for a worker, whoever had it: from run_after on, or from now on if that is past. priority: null as it was.';
+comment on function aos_core._wait(uuid, timestamptz) is
+    'Lets a turn of the queue wait for a worker, whoever had it: from run_after on, or from now on if that is past.';
 
 create function aos_core._expires_first(run_id uuid) returns timestamptz
     language plpgsql stable set search_path = pg_catalog, pg_temp
@@ -149,7 +155,7 @@ $$;
 comment on function aos_core._expires_first(uuid) is 'When the first of the questions expires that a turn has asked people; null: it waits for nobody.';
 
 create function aos_core._enqueue(run_id uuid, priority integer default 0, run_after timestamptz default now()) returns void
-    language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off
+    language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
 as $$
 declare
     v_priority integer := coalesce(_enqueue.priority, 0);
@@ -186,8 +192,11 @@ begin
     on conflict on constraint queue_pkey do nothing;
     if not found then
         select q.* into v_row from aos_core.queue as q where q.run_id = _enqueue.run_id and q.worker is null for no key update;
-        if found then
-            perform aos_core._wait(_enqueue.run_id, least(v_run_after, v_row.run_after), greatest(v_priority, v_row.priority));
+        if found and (v_run_after < v_row.run_after or v_priority > v_row.priority) then
+            v_run_after := least(v_run_after, v_row.run_after);  -- it keeps its place
+            perform aos_core._open_lane(v_row.tenant_id, v_row.runner, greatest(v_priority, v_row.priority), v_run_after);
+            update aos_core.queue as q set run_after = v_run_after, priority = greatest(v_priority, q.priority) where q.run_id = _enqueue.run_id;
+            perform pg_notify('pgagentos_queue', v_row.runner) where v_run_after <= v_now;
         end if;
     elsif v_run_after <= v_now then
         perform pg_notify('pgagentos_queue', v_run.runner);

@@ -234,7 +234,7 @@ comment on function aos_core._claim(text, text, integer, interval, boolean) is
     'Claims turns that wait, at most so many, and takes over those whose worker is gone. with_lock: the session gets the advisory lock of each (_turn_key) and has to unlock it when it has committed the end of the claim, or rolled this back. Commit it at once: it holds the conversations.';
 
 create function aos_core._claim_turn(run_id uuid, worker text, lease interval, with_lock boolean, nowait boolean) returns bigint
-    language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off
+    language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
 as $$
 #variable_conflict use_column
 declare

@@ -17,7 +17,7 @@ $$;
 comment on function aos_core._claims() is 'What is claimed at the moment, by any worker.';
 
 create function aos_core._keep_claims(worker text, lease interval) returns table (run_id uuid, fence bigint)
-    language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off
+    language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
 as $$
 #variable_conflict use_column
 declare
@@ -46,7 +46,7 @@ comment on function aos_core._keep_claims(text, interval) is
     'The heartbeat of a worker: renews the leases of all its claims and returns them. What is missing was taken over or cancelled.';
 
 create function aos_core._hold_claim(run_id uuid, fence bigint, made_progress boolean, lease interval) returns void
-    language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off
+    language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
 as $$
 #variable_conflict use_column
 declare
@@ -81,7 +81,7 @@ comment on function aos_core._retry_delay(integer) is 'How long a turn waits aft
 
 -- The conversation and the row are locked, and the claim is ours or nobody's.
 create function aos_core._count_failure(run_id uuid, error jsonb, delay interval) returns text
-    language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off
+    language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
 as $$
 #variable_conflict use_column
 declare
@@ -107,7 +107,7 @@ comment on function aos_core._count_failure(uuid, jsonb, interval) is
     'Lets a turn wait after a claim that brought no progress, or makes it a dead letter. delay: null: longer each time. Returns queued or failed.';
 
 create function aos_core._give_back(run_id uuid, fence bigint, error jsonb default null, retry_after interval default null) returns text
-    language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off
+    language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
 as $$
 #variable_conflict use_column
 declare
@@ -148,7 +148,7 @@ comment on function aos_core._lost_claims(text) is
     'Claims whose lease is over, or whose lock its backend has let go of: it then belongs to this transaction.';
 
 create function aos_core._release_dead(besides_worker text) returns integer
-    language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off
+    language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
 as $$
 declare
     v_now timestamptz := aos_core._now();

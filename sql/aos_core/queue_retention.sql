@@ -42,10 +42,16 @@ begin
     delete from aos_core.rate_bucket as b where b.refilled_at < v_now - interval '1 hour';
     if pg_try_advisory_xact_lock(20481, 1) then  -- see aos_core._open_lane
         delete from aos_core.queue_lane as l
-         where not exists (select from aos_core.queue as q where q.claimed_at is null and q.died_at is null and q.runner = l.runner
-                              and q.tenant_id = l.tenant_id and q.priority = l.priority and q.run_after >= l.begins_at)
-           and not (l.runner is null and exists (select from aos_core.queue as q
-                     where q.claimed_at is not null and q.tenant_id = l.tenant_id and q.claimed_at >= l.begins_at));
+         where case when l.runner is null then not exists (
+                       select from aos_core.queue as q
+                        where q.claimed_at is not null and q.tenant_id = l.tenant_id and q.claimed_at >= l.begins_at)
+                   else not exists (
+                       select from aos_core.queue as q
+                        where q.claimed_at is null and q.died_at is null and q.runner = l.runner and q.tenant_id = l.tenant_id
+                          and q.priority = l.priority and q.run_after >= l.begins_at) end
+            or exists (select from aos_core.queue_lane as o
+                        where o.tenant_id = l.tenant_id and o.runner is not distinct from l.runner and o.priority is not distinct from l.priority
+                          and (o.begins_at, o.lane_id) < (l.begins_at, l.lane_id));
     end if;
     return v_letters + v_keys;
 end

@@ -90,6 +90,23 @@ def test_every_function_has_a_search_path_of_its_own(connection: psycopg.Connect
     assert {name.split("(")[0] for name, is_bound in without.items() if is_bound} == INLINED
 
 
+def test_what_forbids_kinds_of_plans_switches_jit_off(connection: psycopg.Connection) -> None:
+    """A plan that is forbidden and used all the same has a cost for which the server compiles it."""
+    forbidding = names(
+        connection,
+        f"select p.oid::regprocedure::text {FUNCTIONS}"
+        " and array_to_string(p.proconfig, ' ') like '%enable\\_%'",
+    )
+    assert len(forbidding) > 3
+    compiled = names(
+        connection,
+        f"select p.oid::regprocedure::text {FUNCTIONS}"
+        " and array_to_string(p.proconfig, ' ') like '%enable\\_%'"
+        " and not 'jit=off' = any (p.proconfig)",
+    )
+    assert compiled == []
+
+
 def test_python_functions_may_write_and_say_so(connection: psycopg.Connection) -> None:
     stable = names(
         connection,
