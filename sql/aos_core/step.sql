@@ -25,7 +25,7 @@ create trigger refuse_other_call before update on aos_core.step for each row
     execute function aos_core._refuse_other_call();
 
 create function aos_core._channel(conversation_id uuid) returns text
-    language sql immutable set search_path = pg_catalog, pg_temp
+    language sql immutable strict parallel safe
 return 'pgagentos_' || replace(conversation_id::text, '-', '');
 comment on function aos_core._channel(uuid) is 'Where it is told that a turn of a conversation went on.';
 
@@ -35,7 +35,8 @@ as $$
 declare
     v_now timestamptz := clock_timestamp();
     v_ended uuid[];
-    v_changes json[];
+    v_changes text[];
+    v_channels text[];
 begin
     -- message, vendor and arguments come as text inside the JSON, so that they are stored byte for byte.
     with given as materialized (
@@ -88,9 +89,7 @@ begin
                coalesce(sum(a.output_tokens), 0)::integer as output_tokens,
                sum(a.cost) as cost,
                coalesce(sum(a.bytes), 0)::integer as bytes,
-               (array_agg(a.step_no order by a.status = 'pending', a.step_no desc))[1] as last_no,
-               (array_agg(a.kind order by a.status = 'pending', a.step_no desc))[1] as last_kind,
-               (array_agg(a.status order by a.status = 'pending', a.step_no desc))[1] as last_status
+               (array_agg(concat_ws(' ', a.step_no, a.kind, a.status) order by a.status = 'pending', a.step_no desc))[1] as last_step
           from (select * from closed union all select * from added) as a
          group by a.run_id
     ),
@@ -115,7 +114,7 @@ begin
           left join total as t on t.run_id = g.run_id
          where r.run_id = g.run_id
         returning r.tenant_id, r.conversation_id, r.run_id, r.event_no, r.event_hash, r.is_queued, r.runner, g.status, g.actor, g.detail,
-                  g.is_final, t.last_no, t.last_kind, t.last_status
+                  g.is_final, t.last_step
     ),
     ended as (
         insert into aos_core.event_log (created_at, event_no, chain_id, tenant_id, run_id, event_type, actor, detail, hash)
@@ -125,14 +124,14 @@ begin
     )
     select array_agg(r.run_id) filter (where r.is_final),
            array_agg(json_build_object('turn_id', r.run_id, 'conversation_id', r.conversation_id, 'status', r.status,
-               'step_no', r.last_no, 'kind', r.last_kind, 'step_status', r.last_status))
-      into v_ended, v_changes
+               'step_no', split_part(r.last_step, ' ', 1)::integer, 'kind', split_part(r.last_step, ' ', 2),
+               'step_status', split_part(r.last_step, ' ', 3))::text),
+           array_agg(aos_core._channel(r.conversation_id))
+      into v_ended, v_changes, v_channels
       from run as r where r.is_queued or r.runner = 'external';
     if v_changes is not null then
         -- Whoever listens may be of another tenant: ids and words of the kernel, nothing else.
-        perform pg_notify('pgagentos_turn', c.change::text),
-                pg_notify(aos_core._channel((c.change ->> 'conversation_id')::uuid), c.change::text)
-           from unnest(v_changes) as c (change);
+        perform pg_notify('pgagentos_turn', c.change), pg_notify(c.channel, c.change) from unnest(v_changes, v_channels) as c (change, channel);
     end if;
     if v_ended is not null then
         delete from aos_core.queue as q where q.run_id = any (v_ended) and q.died_at is null;  -- a dead letter stays
