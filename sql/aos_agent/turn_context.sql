@@ -107,7 +107,7 @@ begin
     select r.* into v_run from aos_core.run as r where r.run_id = _lock_turn.turn_id;
     if not found then
         raise exception using errcode = 'OS002', message = format('there is no turn %s', coalesce(_lock_turn.turn_id::text, 'NULL')),
-            hint = 'SELECT aos_agent.start_turn(conversation_id) starts one.';
+            hint = 'SELECT aos_agent.start_turn(conversation_id) starts one. What another session has started, also by ask, is there when it has committed.';
     end if;
     perform aos_agent._lock_conversation(v_run.conversation_id, nowait);
     if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
