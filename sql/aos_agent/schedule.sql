@@ -26,7 +26,7 @@ create table aos_agent.schedule (
     constraint schedule_says_something check (content <> ''),
     constraint schedule_conversation_is_known check (conversation in ('new', 'same')),
     constraint schedule_on_missed_is_known check (on_missed in ('run_once', 'skip')),
-    constraint schedule_priority_fits_the_queue check (priority between -32768 and 32767),
+    constraint schedule_priority_fits_the_queue check (priority between -100 and 100),
     constraint schedule_last_status_is_known check (last_status in ('started', 'skipped', 'failed')),
     constraint schedule_outcome_has_a_time check ((last_status is null) = (last_at is null)),
     constraint schedule_says_why_it_did_not_run check (last_status = 'started' or last_status is null or last_reason is not null)
@@ -179,8 +179,8 @@ begin
     elsif (schedule.on_missed in ('run_once', 'skip')) is not true then
         raise exception using errcode = 'OS001', message = format('on_missed is run_once or skip, not %s', coalesce(schedule.on_missed, 'NULL')),
             hint = 'run_once: one run later for all moments that nobody was there for. skip: none.';
-    elsif (schedule.priority between -32768 and 32767) is not true then
-        raise exception using errcode = 'OS001', message = 'a priority is a number from -32768 to 32767', hint = 'Leave it out for 0.';
+    elsif (schedule.priority between -100 and 100) is not true then
+        raise exception using errcode = 'OS001', message = 'a priority is a number from -100 to 100', hint = 'Leave it out for 0.';
     end if;
     if schedule.name is not null then
         perform aos_agent._refuse_other_owner(s.schedule_id, s.principal_id)

@@ -164,8 +164,9 @@ declare
     v_now timestamptz;
     v_run_after timestamptz;
 begin
-    if v_priority not between -32768 and 32767 then
-        raise exception using errcode = 'OS001', message = format('a priority is between -32768 and 32767, not %s', v_priority),
+    -- Few different ones: each claim looks at all that a tenant has used of late.
+    if v_priority not between -100 and 100 then
+        raise exception using errcode = 'OS001', message = format('a priority is between -100 and 100, not %s', v_priority),
             hint = '0 is the usual one; a higher one comes first among the turns of its tenant.';
     end if;
     select r.tenant_id, r.conversation_id, r.runner, r.status, r.is_queued, c.agent_id, m.provider into v_run

@@ -210,14 +210,22 @@ begin
     exception when sqlstate 'OS000' then
         null;
     end;
+    -- Of several of one kind the first stays: at a stricter isolation level each submit adds one.
     with free as materialized (
-        select l.lane_id, n.begins_at
+        select l.lane_id, l.tenant_id, l.runner, l.priority, n.begins_at
           from unnest(v_ids, v_begins) as n (lane_id, begins_at)
           join aos_core.queue_lane as l on l.lane_id = n.lane_id
-           for no key update of l skip locked
+           for update of l skip locked
+    ),
+    ranked as materialized (
+        select f.lane_id, f.begins_at, row_number() over (partition by f.tenant_id, f.runner, f.priority order by f.begins_at, f.lane_id) as no
+          from free as f
+    ),
+    gone as (
+        delete from aos_core.queue_lane as l using ranked as r where l.lane_id = r.lane_id and r.no > 1
     )
-    update aos_core.queue_lane as l set begins_at = f.begins_at, checked_at = v_now
-      from free as f where l.lane_id = f.lane_id;
+    update aos_core.queue_lane as l set begins_at = r.begins_at, checked_at = v_now
+      from ranked as r where l.lane_id = r.lane_id and r.no = 1;
 end
 $$;
 comment on function aos_core._advance_lanes() is

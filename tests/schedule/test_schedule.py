@@ -30,7 +30,7 @@ def agent(clock: Clock, house: House) -> Agent:
         ({"conversation": "old"}, "new or same, not old", "same: all runs are in one"),
         ({"conversation": None}, "new or same, not NULL", "new: each run"),
         ({"on_missed": "twice"}, "run_once or skip, not twice", "one run later"),
-        ({"priority": 40000}, "from -32768 to 32767", "for 0"),
+        ({"priority": 101}, "from -100 to 100", "for 0"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_a_hint(

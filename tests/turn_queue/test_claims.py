@@ -294,6 +294,28 @@ def test_what_is_submitted_at_a_strict_isolation_level_is_found(
     assert len(worker.claim()) == 1
 
 
+@pytest.mark.parametrize("level", [IsolationLevel.REPEATABLE_READ, IsolationLevel.SERIALIZABLE])
+def test_who_submits_much_at_a_strict_isolation_level_slows_down_nobodys_claims(
+    queue: Queue, level: IsolationLevel
+) -> None:
+    """He cannot see what others have just noted, so he notes it again each time."""
+    worker = queue.worker()
+    agent = queue.agent()
+    conversation_id = queue.house.conversation(agent)
+    with queue.database.connect() as connection:
+        connection.isolation_level = level
+        for _ in range(10):
+            with connection.transaction():
+                connection.execute("select aos_agent.submit(%s, 'hello')", (conversation_id,))
+    count = "select count(*) from aos_core.queue_lane where runner is not null"
+    assert queue.house.one(count) == 10
+    queue.pass_time(6)
+    assert len(worker.claim()) == 1
+    assert queue.house.one(count) == 1
+    queue.submit(agent)
+    assert len(worker.claim()) == 1
+
+
 def _submitted_and_claimed(queue: Queue, worker: Worker) -> tuple[UUID, int]:
     queue.submit(queue.agent())
     [claim] = worker.claim()
