@@ -43,7 +43,7 @@ begin
 end
 $$;
 comment on function aos_core._keep_claims(text, interval) is
-    'The heartbeat of a worker: renews the leases of all its claims and returns them. What is missing was taken over or cancelled.';
+    'The heartbeat of a worker: renews the leases of all its claims and returns them. What is missing was taken over or cancelled. Commit it at once: it holds the rows, but not their conversations.';
 
 create function aos_core._hold_claim(run_id uuid, fence bigint, made_progress boolean, lease interval) returns void
     language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off

@@ -57,7 +57,7 @@ begin
 end
 $$;
 comment on function aos_core.clean_queue(integer) is
-    'Deletes dead letters and dedup keys past their time (settings queue_keep_dead_letters, queue_keep_dedup_keys), the oldest first, at most so many. Returns how many: call it until that is less than most, or let pg_cron do it.';
+    'Deletes dead letters and dedup keys past their time (settings queue_keep_dead_letters, queue_keep_dedup_keys), the oldest first, at most so many. Returns how many: call it until that is less than most, or let pg_cron do it. Commit it at once: until then nobody else submits or claims.';
 
 select pg_catalog.pg_extension_config_dump('aos_core.dedup_key', '');
 

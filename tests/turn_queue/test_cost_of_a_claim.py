@@ -23,7 +23,8 @@ with c as (insert into aos_agent.conversation (agent_id, tenant_id)
     select %(agent)s, %(tenant)s from generate_series(1, %(count)s) returning conversation_id),
 r as (insert into aos_core.run (tenant_id, conversation_id, persona_version_id, turn_no, runner,
         event_no, event_hash, status, is_queued, finished_at)
-    select %(tenant)s, c.conversation_id, %(version)s, 1, 'database', 1, '', 'completed', true, now()
+    select %(tenant)s, c.conversation_id, %(version)s, 1, 'database', 1, '', 'completed', true,
+           now()
       from c returning run_id, conversation_id)
 insert into aos_core.queue (run_id, tenant_id, conversation_id, agent_id, submitted_at, run_after,
     runner, provider)
@@ -196,4 +197,3 @@ def test_the_claim_reads_the_index_in_its_order(queue: Queue) -> None:
     assert "Index Scan using conversation_pkey" in plan
     assert "Sort" not in plan
     assert "Seq Scan" not in plan
-

@@ -323,6 +323,7 @@ class Driver:
         if now >= self._next_renewal:
             self._next_renewal = now + LEASE / 3
             queue.renew(self._database, self.name, LEASE)
+            self._transactions.commit()  # it has locked turns before their conversations
         held = queue.held(self._database, self.name)
         gone = [c.run_id for c in self.claims.values() if (c.run_id, c.fence) not in held]
         # A turn that has just ended is gone too; the loop is about to say so.
