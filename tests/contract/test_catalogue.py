@@ -40,7 +40,9 @@ INLINED = {
     "aos_auth._is_active",
     "aos_auth._session_identity",
     "aos_auth.actor",
+    "aos_core._channel",
     "aos_core._event_hash",
+    "aos_core._channel",
     "aos_core._now",
     "aos_core._rate_a_second",
     "aos_core._rate_at_once",
@@ -91,7 +93,7 @@ def test_every_function_has_a_search_path_of_its_own(connection: psycopg.Connect
 
 
 def test_what_forbids_kinds_of_plans_switches_jit_off(connection: psycopg.Connection) -> None:
-    """A plan that is forbidden and used all the same has a cost for which the server compiles it."""
+    """A plan that is forbidden and used all the same is so dear that the server compiles it."""
     forbidding = names(
         connection,
         f"select p.oid::regprocedure::text {FUNCTIONS}"

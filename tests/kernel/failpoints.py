@@ -39,7 +39,7 @@ flags = [ctypes.c_int.in_dll(server, name) for name in ('QueryCancelPending', 'P
 GD['failpoint'] = point = {'place': place, 'number': number, 'count': 0, 'labels': []}
 #: what the kernel changes in its process, besides calls of the server
 OWN = ('backend_user.py', 'deadline.py', 'memory.py', 'identity.py', 'own_transactions.py',
-    'server_log.py')
+    'server_log.py', 'backend_status.py')
 TAKEN = ('execute', 'prepare', 'subtransaction', 'cursor', 'commit', 'rollback', 'setrlimit')
 
 def label(frame, event, what):
