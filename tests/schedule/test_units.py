@@ -15,6 +15,7 @@ import pytest
 
 from cluster import CHECKOUT, Database, pg_config
 from house import House, house, name
+from kernel.background import wait_for
 from kernel.replies import says
 from kernel.scene import make_scene
 from schedule.conftest import People
@@ -68,6 +69,12 @@ def test_the_worker_drives_turns_until_it_is_stopped_and_gives_back_what_it_has(
     process = start("pgagentos-worker@.service", database, worker)
     try:
         scene.play.arrived(2)
+        # the second call is held; the answer to the first may still be on its way
+        wait_for(
+            connection,
+            "exists (select from aos_core.run where run_id = any (%s) and status = 'completed')",
+            turns,
+        )
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=60)
     finally:

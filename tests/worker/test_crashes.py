@@ -19,8 +19,10 @@ from servers.play_server import Answer, Play
 from worker.conftest import external_skill
 from worker.process import Start, worker_starter, write_tools
 
-#: Words of the command line: a lease that a test can wait for.
-SHORT = ("--lease", "0.5", "--poll", "0.1")
+#: Words of the command line: the next look at the queue comes soon.
+SOON = ("--poll", "0.1")
+#: And a lease whose heartbeat a test can wait for.
+SHORT = ("--lease", "0.5", *SOON)
 
 #: A tool that does something outside, under the key that it was given.
 POST = """
@@ -32,6 +34,18 @@ def post(url, idempotency_key):
 """
 
 
+def end_lease(outside: Scene, turn: object) -> None:
+    """Let the lease of a worker from which nothing is heard any more be over.
+
+    A lease that is short in itself would end under a living worker, too, on a busy machine.
+    """
+    outside.connection.execute(
+        "update aos_core.queue set lease_until = clock_timestamp()"
+        " where run_id = %s and worker is not null",
+        (turn,),
+    )
+
+
 def keys(play: Play) -> list[str]:
     return [request.headers["idempotency-key"] for request in play.requests()]
 
@@ -41,10 +55,11 @@ def test_another_worker_takes_over_from_one_that_was_killed_in_a_model_call(
 ) -> None:
     outside.says(held(says("lost")), says("found"))
     turn = outside.start()
-    first = start_worker(*SHORT)
+    first = start_worker()
     outside.play.arrived(1)
     first.kill()
-    second = start_worker(*SHORT)
+    end_lease(outside, turn)
+    second = start_worker(*SOON)
     assert second.wait_for("claimed", turn_id=str(turn))["fence"] == 2
     second.wait_for("completed", turn_id=str(turn))
     assert outside.run_turn(turn)["answer"] == "found"
@@ -61,10 +76,11 @@ def test_another_worker_takes_over_from_one_that_was_killed_in_a_tool(
     outside.says(calls(tool_call("post", {"url": service.url}, "c1")), says("Posted."))
     tools = write_tools(tmp_path, POST.format())
     turn = outside.start()
-    first = start_worker(*SHORT, "--tools", tools)
+    first = start_worker("--tools", tools)
     service.arrived(1)
     first.kill()
-    second = start_worker(*SHORT, "--tools", tools)
+    end_lease(outside, turn)
+    second = start_worker(*SOON, "--tools", tools)
     second.wait_for("completed", turn_id=str(turn))
     assert keys(service) == [f"{turn}-2"] * 2  # the service can tell that it is the same call
     assert outside.tool_results() == ["found"]
@@ -77,10 +93,11 @@ def test_what_a_frozen_worker_brings_too_late_is_refused(
 ) -> None:
     outside.says(held(says("too late")), held(says("in time")))
     turn = outside.start()
-    frozen = start_worker(*SHORT)
+    frozen = start_worker(*SOON)
     outside.play.arrived(1)
     frozen.signal(signal.SIGSTOP)
-    second = start_worker(*SHORT)
+    end_lease(outside, turn)
+    second = start_worker(*SOON)
     second.wait_for("claimed", turn_id=str(turn))
     outside.play.arrived(2)
     outside.play.release()
@@ -182,7 +199,7 @@ def test_nobody_stops_a_turn_by_saying_that_it_was_cancelled(
     outside: Scene, start_worker: Start, connection: psycopg.Connection
 ) -> None:
     """Whoever can connect can send notifications, and hear the ids of turns in them."""
-    outside.says(held(says("done")), held(says("nobody reads this")))
+    outside.says(held(says("done")), held(says("done")))
     turn, other = outside.start(), outside.start()
     worker = start_worker("--poll", "3600")
     outside.play.arrived(2)
@@ -190,7 +207,8 @@ def test_nobody_stops_a_turn_by_saying_that_it_was_cancelled(
     connection.execute("select pg_notify('pgagentos_cancel', %s)", (str(turn),))
     outside.value("select aos_agent.cancel_turn(%s)", other)
     worker.wait_for("claim cancelled", turn_id=str(other))  # it was said later
-    outside.play.release()
+    for _ in range(2):  # whose call came first is not known, and one of the two hears nothing more
+        outside.play.release()
     worker.wait_for("completed", turn_id=str(turn))
     assert len(worker.events("claimed")) == 2
 
