@@ -42,7 +42,6 @@ INLINED = {
     "aos_auth.actor",
     "aos_core._channel",
     "aos_core._event_hash",
-    "aos_core._channel",
     "aos_core._now",
     "aos_core._rate_a_second",
     "aos_core._rate_at_once",

@@ -173,7 +173,6 @@ def test_what_a_tool_puts_off_happens_with_its_own_rights(site: Site, owner: Hou
 def test_a_role_that_could_put_something_off_itself_runs_no_tools(site: Site, owner: House) -> None:
     """Its trigger could defer itself again, whenever it is made to run."""
     agent = agent_with_tools(site, owner)
-    role = owner.one("select db_role from aos_agent.agent where agent_id = %s", agent.agent_id)
     skill = owner.function_skill(
         agent,
         "f(statement text) returns text language plpgsql set search_path = pg_catalog as"

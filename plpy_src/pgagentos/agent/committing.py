@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: backend holds for each of its turns says much sooner that it is dead; this is for one that hangs,
 #: and has to be longer than any tool of the database, during which a driver says nothing.
 LEASE = 600.0
-#: Most turns that share a commit. While the answers to some are awaited the next ones are worked on;
+#: Most turns that share a commit. While answers to some are awaited the next ones are worked on;
 #: all of them at once would wait for each other in lockstep.
 BATCH = 32
 #: Seconds between two looks at what was cancelled, or taken by others.

@@ -177,7 +177,7 @@ class Worker:
             self._told.set()
 
     async def _look_for_cancelled(self) -> None:
-        """Drop turns that were cancelled. Anybody can say that of a turn: its row says the truth."""
+        """Drop turns that were cancelled. Anybody can say that of one: its row says the truth."""
         while True:
             await self._told.wait()
             self._told.clear()
