@@ -137,6 +137,19 @@ def fill(house: House) -> None:
     house.tool(waiting, asking, {"to": "all"}, call_id="c2")
     house.insert("aos_core.cancel_request", run_id=turn, tenant_id=tenant)
     house.say(conversation, "for the next turn")
+    # a queue with a turn that waits, one that is claimed, and a dead letter
+    for key in ("하나", "둘", "셋"):
+        queued = house.call(
+            "aos_agent.submit",
+            house.call("aos_agent.open_conversation", "restored"),
+            key,
+            dedup_key=key,
+        )
+    house.rows("update aos_core.queue set attempt = 4 where run_id = %s", queued)
+    fence = house.call("aos_core._claim_turn", queued, "worker", "1 hour", False, False)
+    house.call("aos_core._give_back", queued, fence, {"kind": "unlucky"})
+    house.call("aos_core._claim", "worker", "external", 1, "1 hour", False)
+    house.call("aos_core._set_bucket", "tenant", str(tenant), 1, 1, "2026-01-01")
     # a schedule that was due long ago and did not run: its copy is still due
     house.rows(
         "with s as (insert into aos_agent.schedule (tenant_id, agent_id, principal_id, name,"

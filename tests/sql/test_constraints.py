@@ -14,6 +14,7 @@ from house import House
 
 NEW = str(uuid4())
 NOW = "2026-01-01T00:00:00Z"
+UNCLAIMED = {"worker": None, "claimed_at": None, "lease_until": None, "has_lock": False}
 
 #: name of the constraint -> (row that is copied, what the copy has instead)
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -22,6 +23,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "tenant_name_is_unique": ("tenant", {"tenant_id": NEW}),
     "tenant_name_is_not_empty": ("tenant", {"name": ""}),
     "tenant_id_is_not_the_one_that_stands_for_all": ("tenant", {"tenant_id": str(UUID(int=0))}),
+    "tenant_limits_are_positive": ("tenant", {"tenant_id": NEW, "requests_per_minute": 0}),
     "tenant_keeps_conversations_for_some_time": (
         "tenant",
         {"tenant_id": NEW, "keep_conversations": "0 days"},
@@ -88,6 +90,18 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "setting",
         {"name": "http_max_redirects", "value": 11},
     ),
+    "queue_max_attempts_is_between_1_and_1000": (
+        "setting",
+        {"name": "queue_max_attempts", "value": 0},
+    ),
+    "queue_retry_seconds_is_between_0_and_3600": (
+        "setting",
+        {"name": "queue_retry_seconds", "value": 3601},
+    ),
+    "queue_keeps_for_a_positive_interval": (
+        "setting",
+        {"name": "queue_keep_dedup_keys", "value": "0 days"},
+    ),
     "sql_query_deadline_is_at_most_a_minute": (
         "setting",
         {"name": "sql_query_deadline_seconds", "value": 61},
@@ -103,6 +117,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "provider_carrier_is_known": ("provider", {"carrier": "pigeon"}),
     "provider_base_url_is_http": ("provider", {"base_url": "https://api.openai.com/v1/"}),
     "provider_options_are_an_object": ("provider", {"options": []}),
+    "provider_limits_are_positive": ("provider", {"provider": "x", "tokens_per_minute": 0}),
     "provider_api_key_env_is_a_variable_name": ("provider", {"api_key_env": "MY KEY"}),
     "llm_model_registry_pkey": ("model", {}),
     "model_name_is_unique": ("model", {"model_id": NEW}),
@@ -239,6 +254,19 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "approval_expires_after_it_was_requested": ("approval", {"expires_at": "2000-01-01"}),
     "cancel_request_pkey": ("cancel_request", {}),
     "cancel_request_is_about_a_run": ("cancel_request", {"run_id": NEW}),
+    "queue_pkey": ("queue", {}),
+    "queue_is_of_turns": ("queue", {"run_id": NEW}),
+    "queue_counts_are_not_negative": ("queue", {"attempt": -1}),
+    "queue_claims_are_whole": ("queue", {"lease_until": None}),
+    "dead_letters_are_claimed_by_nobody": ("queue", {"died_at": NOW, "error": {}}),
+    "dead_letters_have_a_reason": ("queue", {"died_at": NOW, **UNCLAIMED}),
+    "queue_lane_pkey": ("queue_lane", {}),
+    "queue_lane_belongs_to_a_tenant": ("queue_lane", {"lane_id": NEW, "tenant_id": NEW}),
+    "queue_lane_is_of_waiting_turns_or_of_claims": ("queue_lane", {"priority": 0}),
+    "dedup_key_pkey": ("dedup_key", {}),
+    "dedup_key_is_of_a_turn": ("dedup_key", {"dedup_key": "x", "run_id": NEW}),
+    "dedup_key_is_not_empty": ("dedup_key", {"dedup_key": ""}),
+    "rate_bucket_pkey": ("rate_bucket", {}),
     "event_type_is_not_empty": ("event_log", {"event_type": ""}),
     "event_head_pkey": ("event_head", {}),
     "event_seal_pkey": ("event_seal", {}),
@@ -356,6 +384,10 @@ ROWS = {
     "tool_step": ("aos_core.step", "tenant_id = %(t)s and step_no = 2"),
     "approval": ("aos_core.approval", "tenant_id = %(t)s"),
     "cancel_request": ("aos_core.cancel_request", "tenant_id = %(t)s"),
+    "queue": ("aos_core.queue", "tenant_id = %(t)s"),
+    "queue_lane": ("aos_core.queue_lane", "tenant_id = %(t)s and runner is null"),
+    "dedup_key": ("aos_core.dedup_key", "tenant_id = %(t)s"),
+    "rate_bucket": ("aos_core.rate_bucket", "scope = 'tenant'"),
     "event_log": ("aos_core.event_log", "tenant_id = %(t)s"),
     "sql_access": ("aos_agent.sql_access", "tenant_id = %(t)s and table_name is not null"),
     "sql_schema_access": ("aos_agent.sql_access", "tenant_id = %(t)s and table_name is null"),
@@ -433,6 +465,11 @@ def tenant(database: Database) -> UUID:
         house.tool(turn, free)
         conversation = house.one("select conversation_id from aos_core.run where run_id = %s", turn)
         house.insert("aos_core.cancel_request", run_id=turn, tenant_id=tenant)
+        house.call("aos_core._claim_turn", turn, "worker", "1 hour", False, False)
+        house.insert(
+            "aos_core.dedup_key", tenant_id=tenant, dedup_key="k", run_id=turn, created_at=NOW
+        )
+        house.call("aos_core._set_bucket", "tenant", str(tenant), 1, 1, NOW)
         house.insert("aos_agent.budget", tenant_id=tenant, period="day", max_tokens=5)
         house.insert(
             "aos_agent.usage",
