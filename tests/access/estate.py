@@ -27,6 +27,7 @@ class Estate:
         called_turn_id: a turn that waits for the result of the free skill.
         idle_turn_id: a turn that waits for its model.
         claimed_turn_id: a turn that an outside worker has claimed, under fence 1.
+        dead_turn_id: a turn that failed too often; its dedup_key is the word.
     """
 
     tenant: Tenant
@@ -43,6 +44,7 @@ class Estate:
     called_turn_id: UUID
     idle_turn_id: UUID
     claimed_turn_id: UUID
+    dead_turn_id: UUID
 
 
 def furnish(house: House) -> Estate:
@@ -98,6 +100,7 @@ def furnish(house: House) -> Estate:
     called_turn_id, idle_turn_id = house.turn(tenant.agent, word), house.turn(tenant.agent, word)
     claimed_turn_id = house.turn(tenant.agent, word)
     house.call("aos_core._claim_turn", claimed_turn_id, f"worker of {word}", "1 hour", False, False)
+    dead_turn_id = _dead_letter(house, tenant, word)
     house.tool(called_turn_id, free)
     house.insert(
         "aos_agent.schedule_run", **given, run_id=idle_turn_id, schedule_id=schedule_id,
@@ -120,6 +123,7 @@ def furnish(house: House) -> Estate:
         called_turn_id=called_turn_id,
         idle_turn_id=idle_turn_id,
         claimed_turn_id=claimed_turn_id,
+        dead_turn_id=dead_turn_id,
     )
 
 
@@ -155,6 +159,21 @@ def _waiting_turn(house: House, tenant: Tenant, skill: str, word: str) -> tuple[
     called = house.tool(turn_id, skill, {"to": word})
     assert called["status"] == "awaiting_approval", called
     return conversation_id, turn_id, UUID(called["step_id"])
+
+
+def _dead_letter(house: House, tenant: Tenant, word: str) -> UUID:
+    turn_id: UUID = house.call(
+        "aos_agent.submit", house.conversation(tenant.agent), f"in vain {word}", dedup_key=word
+    )
+    # with as many failures behind it as there may be, but for one
+    house.rows(
+        "update aos_core.queue set attempt = (aos_meta.setting('queue_max_attempts') #>> '{}')::int"
+        " - 1 where run_id = %s", turn_id,
+    )  # fmt: skip
+    fence = house.call("aos_core._claim_turn", turn_id, f"worker of {word}", "1 hour", False, False)
+    error = {"kind": "server_error", "sqlstate": "OS108", "message": f"no luck, {word}"}
+    assert house.call("aos_core._give_back", turn_id, fence, error) == "failed"
+    return turn_id
 
 
 def tables(house: House) -> list[str]:

@@ -32,6 +32,7 @@ SHARED = {
     "aos_meta.llm_model_registry": "models, kept by the operator",
     "aos_skills.role_skill": "which role may use which skill, kept by the operator",
     "aos_agent.sql_function_access": "functions that models' SQL may call, kept by the operator",
+    "aos_core.rate_bucket": "what is left of limits, for the kernel alone: nobody may read it",
     "aos_skills.risk_policy": "what roles do at which risk, kept by the operator",
 }
 
@@ -148,6 +149,19 @@ def a_row(matrix: Matrix, relation: Relation, estate: Estate) -> dict[str, Any]:
 def test_every_relation_is_a_tenants_or_known_to_be_shared(matrix: Matrix) -> None:
     without = {r.name for r in relations(matrix.house) if "tenant_id" not in r.columns}
     assert without == set(SHARED)
+
+
+def test_the_kernel_alone_has_the_rate_buckets(matrix: Matrix, attackers: list[Attacker]) -> None:
+    """They name tenants, and have no row security."""
+    for attacker in attackers:
+        for statement in (
+            "select from aos_core.rate_bucket",
+            "insert into aos_core.rate_bucket default values",
+            "update aos_core.rate_bucket set requests = 0",
+            "delete from aos_core.rate_bucket",
+        ):
+            outcome = matrix.attempt(attacker, statement)
+            assert outcome.is_denied, (attacker.label, statement, outcome)
 
 
 def test_no_relation_shows_a_row_of_another_tenant(
@@ -404,6 +418,7 @@ def values_of(estate: Estate, function: str) -> dict[str, Any]:
         "context_conversation_id": str(tenant.conversation_id),
         "context_tenant_id": str(tenant.tenant_id),
         "conversation_id": str(tenant.conversation_id),
+        "dedup_key": estate.word,
         "host": estate.host,
         "key": estate.word,
         "name": estate.word,
@@ -426,6 +441,7 @@ def values_of(estate: Estate, function: str) -> dict[str, Any]:
             "tool_name": estate.free_skill,
         },
         "aos_agent.release_turn": {"turn_id": str(estate.claimed_turn_id)},
+        "aos_agent.resubmit": {"turn_id": str(estate.dead_turn_id)},
         "aos_agent.revoke_table": {"table_name": f"{estate.word}.*"},
         "aos_skills.allow_host": {"skill_name": estate.http_skill},
         "aos_skills.disallow_host": {"skill_name": estate.http_skill},
@@ -452,7 +468,7 @@ PLAIN: dict[str, Any] = {
     "access": "developer", "allow_private": False, "approval": "ask", "arguments": "{}",
     "body": None, "cache_write_tokens": 1, "cached_tokens": 1, "call_id": None, "columns": None,
     "command": "select 1", "concurrency": 64, "content": "hello", "conversation": "new",
-    "cron_expression": "@daily", "dedup_key": None,
+    "cron_expression": "@daily",
     "description": "Does something.", "error": '{"kind": "timeout", "message": "too late"}',
     "fence": None,
     "headers": "{}",

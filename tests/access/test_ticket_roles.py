@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from access.conftest import Doors
@@ -31,6 +32,12 @@ from house import House
 
 #: functions that show or do nothing that a user of the tenant might not
 NO_ROLE_NEEDED = {
+    "aos_agent._add_cron_job": "the login's own rights in pg_cron, whose jobs have no ticket",
+    "aos_agent._cron_jobs": "shows the jobs in pg_cron of the login itself, with its own rights",
+    "aos_agent._drop_cron_jobs": "takes away jobs in pg_cron of the login itself, with its rights",
+    "aos_agent.install_worker": "makes jobs in pg_cron by _add_cron_job",
+    "aos_agent.uninstall_worker": "takes jobs in pg_cron away by _drop_cron_jobs",
+    "aos_agent.work": "ends the ticket's transaction before it does anything: see the test below",
     "aos_core.check_installation": "names parts of the installation, no tenant's rows",
     "aos_meta.call_cost": "arithmetic",
     "aos_meta.has_api_key": "whether the caller's tenant can reach a provider",
@@ -85,6 +92,33 @@ def test_functions_that_users_are_not_granted_want_a_role(
             open_to_all.add(function.qualified)
     assert open_to_all == set(NO_ROLE_NEEDED)
     assert refused >= 15
+
+
+def test_no_ticket_lets_its_owner_work(matrix: Matrix, database: Database, ticket_key: str) -> None:
+    """A ticket ends with its transaction, and the worker's begins with a commit."""
+    doors = Doors(database, matrix.house, ticket_key)
+    worker = doors.session(doors.role("worker"))
+    call = "call aos_agent.work(1)"
+    begin = f"select aos_auth.begin('{doors.ticket(matrix.foreign.tenant)}')"
+    with worker.refused("42501", "it is not known who acts"):
+        worker.rows(call)
+    with worker.refused("OS001", "this procedure commits"), worker.connection.transaction():
+        worker.rows(begin)
+        worker.rows(call)
+    with worker.refused("OS001", "this procedure commits"):
+        worker.rows(f"{begin}; {call}")
+    # In a pipeline the statements up to the next Sync are one transaction, of which not every
+    # version of PostgreSQL tells a procedure.
+    with pytest.raises(psycopg.Error, match=r"not known who acts|this procedure commits"):
+        in_a_pipeline(worker.connection, begin, call)
+    assert worker.one("select aos_auth.tenant_id()") is None
+
+
+def in_a_pipeline(session: psycopg.Connection, *statements: str) -> None:
+    """Send statements without waiting for what comes of them."""
+    with session.pipeline():
+        for statement in statements:
+            session.execute(statement)
 
 
 def test_rows_that_users_may_not_write_want_a_role(
