@@ -34,12 +34,22 @@ declare
     v_key constant bigint := aos_core._turn_key(_driving_backend.run_id);
 begin
     return (select l.pid from pg_locks as l
-             where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+             where l.locktype = 'advisory' and l.granted and l.objsubid = 1 and l.mode = 'ExclusiveLock'
                and l.database = (select d.oid from pg_database as d where d.datname = current_database())
                and l.classid = ((v_key >> 32) & 4294967295)::oid and l.objid = (v_key & 4294967295)::oid);
 end
 $$;
 comment on function aos_agent._driving_backend(uuid) is 'The process that drives a turn inside the database; null: none does.';
+
+-- The name is anybody's to set: who takes this one for himself is only not interrupted.
+create function aos_agent._is_worker(pid integer) returns boolean
+    language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return exists (select from pg_stat_activity as a where a.pid = _is_worker.pid and a.application_name like 'pgagentos work:%');
+end
+$$;
+comment on function aos_agent._is_worker(integer) is 'Whether a process is a worker, which drives turns of many: nobody interrupts it for one of them.';
 
 create function aos_agent._interrupt_driver(run_id uuid) returns void
     language plpgsql set search_path = pg_catalog, pg_temp
@@ -47,7 +57,7 @@ as $$
 declare
     v_pid constant integer := aos_agent._driving_backend(_interrupt_driver.run_id);
 begin
-    if v_pid <> pg_backend_pid() then
+    if v_pid <> pg_backend_pid() and not aos_agent._is_worker(v_pid) then
         perform pg_cancel_backend(v_pid);
     end if;
 exception when insufficient_privilege then
@@ -62,6 +72,7 @@ as $$
 declare
     v_run aos_core.run;
     v_nowait boolean;
+    v_looks integer := 0;
 begin
     loop
         -- A driver that commits, and one outside, lock the turn for a moment at a time: that moment is waited for.
@@ -74,6 +85,13 @@ begin
             -- It may just have been claimed; at a stricter isolation level that cannot be seen.
             continue when current_setting('transaction_isolation') = 'read committed'
                 and exists (select from aos_core.queue as q where q.run_id = cancel_turn.turn_id and q.worker is not null);
+            if current_setting('transaction_isolation') = 'read committed' and v_looks < 1000
+                and aos_agent._is_worker(aos_agent._driving_backend(cancel_turn.turn_id))
+            then
+                v_looks := v_looks + 1;  -- a worker is just claiming it, and commits that in a moment
+                perform pg_sleep(0.01);
+                continue;
+            end if;
             -- Another session drives it by SELECT. It sees the mark when this transaction is committed.
             insert into aos_core.cancel_request (run_id, tenant_id)
             select r.run_id, r.tenant_id from aos_core.run as r where r.run_id = cancel_turn.turn_id

@@ -23,6 +23,7 @@ from kernel.drivers import (
     status,
     stepwise,
     submit,
+    work,
     work_until_cancelled,
 )
 from kernel.replies import calls, held, says, tool_call
@@ -46,11 +47,13 @@ def person(database: Database) -> Iterator[psycopg.Connection]:
 
 
 @contextmanager
-def login(database: Database, scene: Scene, name: str) -> Iterator[psycopg.Connection]:
+def login(
+    database: Database, scene: Scene, name: str, access: str = "user"
+) -> Iterator[psycopg.Connection]:
     """A session of a plain principal of the scene's tenant."""
     role = f"{name}_{scene.name}"
     scene.connection.execute(f"create role {role} login")
-    scene.value("select aos_auth.grant_access(%s, 'user')", role)
+    scene.value("select aos_auth.grant_access(%s, %s)", role, access)
     scene.connection.execute(
         "insert into aos_auth.principal (tenant_id, db_role) values (%s, %s)",
         (scene.tenant_id, role),
@@ -253,6 +256,39 @@ def test_a_tool_that_runs_while_its_turn_is_cancelled_is_undone(
     assert shape(scene, turn_id) == ["model completed", "tool cancelled"]
     assert scene.rows(f"select from public.{table}") == []
     assert len(scene.play.requests()) == 1
+
+
+def test_no_worker_is_interrupted_while_it_claims_a_turn(
+    scene: Scene, database: Database, visitor: psycopg.Connection, in_background: Background
+) -> None:
+    """It has the locks of the turn then, but nobody can see its claim yet."""
+    lost = submit(scene)
+    # A claim that is to end as a dead letter, and cannot: so the worker gets stuck in its claim.
+    scene.connection.execute(
+        "update aos_core.queue set worker = 'gone', claimed_at = now(), lease_until = now(),"
+        " attempt = 100 where run_id = %s",
+        (lost,),
+    )
+    scene.connection.execute(
+        "select aos_core._open_lane(%s, null, null, now() - interval '1 hour')", (scene.tenant_id,)
+    )
+    scene.says(held(says("late")))
+    turn_id = submit(scene)
+    with login(database, scene, "operator", "operator") as worker:
+        with database.connect() as other, other.transaction():
+            other.execute("select from aos_core.run where run_id = %s for update", (lost,))
+            working = in_background(work, worker, 3)
+            pids = (worker.info.backend_pid, visitor.info.backend_pid)
+            wait_for(scene.connection, "wait_event_type = 'Lock' from pg_stat_activity"
+                     " where pid = %s", pids[0])  # fmt: skip
+            cancelling = in_background(cancel, visitor, turn_id)
+            wait_for(scene.connection, "wait_event = 'PgSleep' or state = 'idle'"
+                     " from pg_stat_activity where pid = %s and query ~ 'cancel_turn'",
+                     pids[1])  # fmt: skip
+        assert cancelling.result() == "cancelled"
+        assert working.result() == 1
+    assert status(scene, turn_id) == "cancelled"
+    assert status(scene, lost) == "failed"
 
 
 # --- SELECT ---------------------------------------------------------------------------------------

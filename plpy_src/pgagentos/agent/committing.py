@@ -142,6 +142,11 @@ class Driver:
 
     # What the procedure does.
 
+    def show(self) -> None:
+        """Give the session the name of a worker that drives so many turns."""
+        self._shown = count = len(self.claims)
+        self._database.status.show(f"pgagentos work: {count} turn{'s' * (count != 1)}")
+
     def look_at_limits(self) -> None:
         """See whether there are limits of requests or tokens a minute."""
         self._has_rate_limits = queue.has_rate_limits(self._database)
@@ -316,8 +321,7 @@ class Driver:
     def _look(self, now: float) -> None:
         """Say that the driver is alive, and stop what was cancelled or taken by others."""
         if self._puts_off and len(self.claims) != self._shown:
-            self._shown = count = len(self.claims)
-            self._database.status.show(f"pgagentos work: {count} turn{'s' * (count != 1)}")
+            self.show()
         if not self.claims:
             return
         if now >= self._next_renewal:

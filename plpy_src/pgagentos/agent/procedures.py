@@ -94,6 +94,7 @@ def work(session: Session, max_seconds: int, concurrency: int) -> int:
     with database.status.named(), database.own_transactions() as transactions:
         require(database, "worker")
         driver = Driver(session, transactions, puts_off=True)
+        driver.show()  # before it has anything: by the name nobody interrupts it (cancel.sql)
         try:
             while driver.claims or not driver.is_closing:
                 now = time.monotonic()
