@@ -133,10 +133,19 @@ begin
     for v_round in 1 .. 20 loop
         select c.run_id, c.fence into v_claim from aos_core._claim(claim_turn.worker, 'external', 1, claim_turn.lease, false) as c;
         exit when not found;
-        v_state := aos_agent._worker_state(v_claim.run_id, v_claim.fence);
-        if v_state ? 'fence' then
-            return v_state;
-        end if;
+        begin
+            v_state := aos_agent._worker_state(v_claim.run_id, v_claim.fence);
+            if v_state ? 'fence' then
+                return v_state;
+            end if;
+        exception when others then
+            if sqlstate like '40%' then
+                raise;  -- the whole transaction has to start again
+            end if;
+            -- One turn that nobody can be given, because it is too long for instance, keeps no worker from the others.
+            perform aos_core._give_back(v_claim.run_id, v_claim.fence,
+                jsonb_build_object('kind', 'driver', 'sqlstate', sqlstate, 'message', sqlerrm));
+        end;
     end loop;
     return null;
 end

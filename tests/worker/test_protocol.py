@@ -100,6 +100,33 @@ def test_a_turn_is_claimed_once(lone: House) -> None:
     assert claim_again(lone, turn)["fence"] == 2
 
 
+def test_a_turn_that_cannot_be_given_to_anybody_keeps_no_worker_from_the_others(
+    lone: House,
+) -> None:
+    """It is too long for a value of the server, for instance; here its persona cannot be read."""
+    broken, agent = lone.agent(), lone.agent()
+    lone.rows("set session_replication_role = replica")  # no trigger refuses it
+    lone.rows(
+        'update aos_persona.persona_version as v set params = \'{"history_turns": "many"}\''
+        " from aos_agent.agent as a where a.persona_id = v.persona_id and a.agent_id = %s",
+        broken.agent_id,
+    )
+    lone.rows("reset session_replication_role")
+    first = lone.call("aos_agent.submit", lone.conversation(broken), "hello")
+    assert lone.call("aos_agent.claim_turn", "one") is None
+    [(worker, attempt, error)] = lone.rows(
+        "select worker, attempt, error from aos_core.queue where run_id = %s", first
+    )
+    assert (worker, attempt, error["sqlstate"]) == (None, 1, "22P02")
+    lone.rows("update aos_core.queue set run_after = now(), attempt = 4 where run_id = %s", first)
+    second = lone.call("aos_agent.submit", lone.conversation(agent), "hello")
+    assert claim(lone)["turn_id"] == str(second)
+    lone.call("aos_agent.claim_turn", "one")  # whichever tenant came first above
+    assert lone.status(first) == "failed"
+    assert lone.one("select error ->> 'sqlstate' from aos_agent.dead_letter where turn_id = %s",
+                    first) == "22P02"  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("worker", "lease", "message"),
     [("", "1 minute", "a worker needs a name"), ("one", "0 seconds", "longer than nothing")],
