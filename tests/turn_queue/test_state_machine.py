@@ -83,8 +83,10 @@ class QueueMachine(RuleBasedStateMachine):
             worker.connection.execute("select pg_advisory_unlock_all()")
             self.staff.append(worker)  # for the next example: a new session costs more than a step
 
-    @initialize()
-    def open(self) -> None:
+    @initialize(
+        of_agent=st.sampled_from([None, None, 1, 2]), of_tenant=st.sampled_from([None, None, 1, 2])
+    )
+    def open(self, of_agent: int | None, of_tenant: int | None) -> None:
         first = self.queue.agent()
         second = self.queue.house.agent(first.tenant_id, first.persona_id, runner="database")
         third = self.queue.agent()
@@ -92,6 +94,13 @@ class QueueMachine(RuleBasedStateMachine):
         self.agents = [first, second, third, outside]
         for runner in ("database", "database", "database", "external", "external"):
             self._hire(runner)
+        # Enough to begin with: an example that has to build up everything itself seldom gets far.
+        for agent in (0, 0, 0, 1, 1, 2, 3, 3):
+            self._submit_one(agent, 0, 0, None)
+        self.limit(0, of_agent, of_tenant=False)
+        self.limit(3, of_tenant, of_tenant=True)
+        for number in (0, 3):
+            self.claim(number, 2, 60)
 
     def _hire(self, runner: str) -> None:
         for worker in self.staff:
@@ -128,6 +137,9 @@ class QueueMachine(RuleBasedStateMachine):
         key=st.sampled_from([None, None, "a", "b"]),
     )  # fmt: skip
     def submit(self, agent: int, priority: int, delay: int, key: str | None) -> None:
+        self._submit_one(agent, priority, delay, key)
+
+    def _submit_one(self, agent: int, priority: int, delay: int, key: str | None) -> None:
         chosen = self.agents[agent]
         conversation_id = self.queue.house.conversation(chosen)
         turn_id = self._submit(conversation_id, priority, delay, key)
@@ -521,8 +533,8 @@ def test_the_queue_keeps_its_promises_whatever_is_done_to_it(queue: Queue) -> No
     run_state_machine_as_test(
         lambda: QueueMachine(queue, staff),
         settings=settings(
-            max_examples=30,
-            stateful_step_count=40,
+            max_examples=60,
+            stateful_step_count=50,
             deadline=None,
             database=None,
             print_blob=True,

@@ -213,3 +213,21 @@ def test_a_turn_of_an_outside_agent_waits_for_outside_workers(queue: Queue) -> N
     inside, outside = queue.worker(), queue.worker("external")
     assert inside.claim() == []
     assert outside.claim() == [(turn_id, 1)]
+
+
+def test_a_turn_keeps_its_place_when_a_message_joins_it(queue: Queue) -> None:
+    worker = queue.worker()
+    agent = queue.agent()
+    conversation_id = queue.house.conversation(agent)
+    first = queue.house.call("aos_agent.submit", conversation_id, "one")
+    second = queue.submit(agent)
+    queue.pass_time(60)
+    assert queue.house.call("aos_agent.submit", conversation_id, "two") == first
+    # also when it gets a priority that was used only later than it was submitted
+    third = queue.submit(agent, priority=5)
+    worker.finish(*worker.claim()[0])
+    queue.pass_time(60)
+    assert worker.claim_turn(third) is None
+    assert queue.house.call("aos_agent.submit", conversation_id, "three", priority=5) == first
+    fourth = queue.submit(agent, priority=5)
+    assert [turn for turn, _ in worker.claim(3)] == [first, fourth, second]
