@@ -100,15 +100,9 @@ begin
          where l.tenant_id = _open_lane.tenant_id and l.runner is not distinct from _open_lane.runner
            and l.priority is not distinct from _open_lane.priority;
     end if;
+    -- A lane that is there is never changed here: _advance_lanes may be about to move it. A new one it cannot know of.
     -- Earlier than all that is there: it waits already and got another priority, or the server's clock was set back.
-    if v_begins_at > _open_lane.at then
-        update aos_core.queue_lane as l set begins_at = _open_lane.at
-         where l.lane_id = (select f.lane_id from aos_core.queue_lane as f
-                             where f.tenant_id = _open_lane.tenant_id and f.runner is not distinct from _open_lane.runner
-                               and f.priority is not distinct from _open_lane.priority
-                             limit 1 for no key update skip locked);
-    end if;
-    if v_begins_at is null or (v_begins_at > _open_lane.at and not found) then
+    if v_begins_at is null or v_begins_at > _open_lane.at then
         insert into aos_core.queue_lane (tenant_id, runner, priority, begins_at, checked_at)
         values (_open_lane.tenant_id, _open_lane.runner, _open_lane.priority, _open_lane.at, _open_lane.at);
     end if;
@@ -196,6 +190,9 @@ begin
         if found and (v_run_after < v_row.run_after or v_priority > v_row.priority) then
             v_run_after := least(v_run_after, v_row.run_after);  -- it keeps its place
             perform aos_core._open_lane(v_row.tenant_id, v_row.runner, greatest(v_priority, v_row.priority), v_run_after);
+            -- A place in the past: whoever moves the lane just now may not know of it.
+            insert into aos_core.queue_lane (tenant_id, runner, priority, begins_at, checked_at)
+            select v_row.tenant_id, v_row.runner, greatest(v_priority, v_row.priority), v_run_after, v_run_after where v_run_after < v_now;
             update aos_core.queue as q set run_after = v_run_after, priority = greatest(v_priority, q.priority) where q.run_id = _enqueue.run_id;
             perform pg_notify('pgagentos_queue', v_row.runner) where v_run_after <= v_now;
         end if;
