@@ -54,33 +54,46 @@ as $$
 #variable_conflict use_column
 declare
     v_now timestamptz := aos_core._now();
-    v_ids uuid[];
-    v_locked uuid[];
+    v_ids uuid[] := '{}';
+    v_locked uuid[] := '{}';
+    v_passed_over uuid[] := '{}';
+    v_found record;
 begin
-    with free as materialized (
-        select q.run_id, coalesce(q.error ->> 'kind' = 'abandoned', false) as was_lost
-          from aos_core.queue as q
-          join aos_agent.conversation as c on c.conversation_id = q.conversation_id and c.tenant_id = q.tenant_id
-         where q.claimed_at is null and q.died_at is null and q.runner = _claim_lane.runner and q.tenant_id = _claim_lane.tenant_id
-           and q.priority = _claim_lane.priority and q.run_after >= _claim_lane.begins_at and q.run_after <= v_now
-           and q.agent_id <> all (_claim_lane.not_agents) and q.provider <> all (_claim_lane.not_providers)
-         order by q.run_after, q.run_id
-         limit _claim_lane.most
-           for no key update of q, c skip locked
-    ),
-    mine as materialized (
-        -- The lock outlasts the transaction, so it is asked for only where the row is ours already.
-        select f.run_id, f.was_lost, _claim_lane.with_lock and pg_try_advisory_lock(aos_core._turn_key(f.run_id)) as has_lock
-          from free as f
-    )
-    -- A backend that hangs keeps its locks, but no turns: the fence holds it off.
-    select array_agg(m.run_id) filter (where m.has_lock or m.was_lost or not _claim_lane.with_lock), array_agg(m.run_id) filter (where m.has_lock)
-      into v_ids, v_locked
-      from mine as m;
+    for v_round in 1..20 loop
+        with free as materialized (
+            select q.run_id, coalesce((q.error -> 'hangs')::boolean, false) as hangs
+              from aos_core.queue as q
+              join aos_agent.conversation as c on c.conversation_id = q.conversation_id and c.tenant_id = q.tenant_id
+             where q.claimed_at is null and q.died_at is null and q.runner = _claim_lane.runner and q.tenant_id = _claim_lane.tenant_id
+               and q.priority = _claim_lane.priority and q.run_after >= _claim_lane.begins_at and q.run_after <= v_now
+               and q.agent_id <> all (_claim_lane.not_agents) and q.provider <> all (_claim_lane.not_providers)
+               and q.run_id <> all (v_ids) and q.run_id <> all (v_passed_over)
+             order by q.run_after, q.run_id
+             limit _claim_lane.most - cardinality(v_ids)
+               for no key update of q, c skip locked
+        ),
+        mine as materialized (
+            -- The lock outlasts the transaction, so it is asked for only where the row is ours already.
+            select f.run_id, f.hangs, _claim_lane.with_lock and pg_try_advisory_lock(aos_core._turn_key(f.run_id)) as has_lock
+              from free as f
+        )
+        -- A backend that hangs keeps its locks, but no turns: the fence holds it off. Any other lock is let go of in a
+        -- moment; who took such a turn without it could die unnoticed.
+        select coalesce(array_agg(m.run_id) filter (where m.has_lock or m.hangs or not _claim_lane.with_lock), '{}') as ids,
+               coalesce(array_agg(m.run_id) filter (where m.has_lock), '{}') as locked,
+               coalesce(array_agg(m.run_id) filter (where not (m.has_lock or m.hangs) and _claim_lane.with_lock), '{}') as passed_over
+          into v_found
+          from mine as m;
+        v_ids := v_ids || v_found.ids;
+        v_locked := v_locked || v_found.locked;
+        v_passed_over := v_passed_over || v_found.passed_over;
+        exit when cardinality(v_found.passed_over) = 0;
+    end loop;
     return query
     update aos_core.queue as q
        set worker = _claim_lane.worker, claimed_at = v_now, lease_until = v_now + _claim_lane.lease,
-           has_lock = coalesce(q.run_id = any (v_locked), false), fence = q.fence + 1
+           has_lock = q.run_id = any (v_locked), fence = q.fence + 1,
+           error = case when q.run_id = any (v_locked) then q.error - 'hangs' else q.error end
      where q.run_id = any (v_ids)
     returning q.run_id, q.fence;
 end
@@ -131,7 +144,7 @@ $$;
 comment on function aos_core._claim_of_tenant(text, text, integer, interval, boolean, uuid, boolean, text[]) is
     'Claims turns of one tenant within its limits, the most urgent first.';
 
-create function aos_core._due_tenants(runner text, most integer) returns uuid[]
+create function aos_core._due_tenants(runner text, most integer, besides uuid[]) returns uuid[]
     language plpgsql volatile set search_path = pg_catalog, pg_temp
     set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
 as $$
@@ -143,7 +156,7 @@ begin
     return (select coalesce(array_agg(d.tenant_id), '{}')
               from (select k.tenant_id
                       from (select l.tenant_id from aos_core.queue_lane as l
-                             where l.runner = _due_tenants.runner
+                             where l.runner = _due_tenants.runner and l.tenant_id <> all (_due_tenants.besides)
                                and (v_visible = '00000000-0000-0000-0000-000000000000' or l.tenant_id = v_visible)
                              group by l.tenant_id order by random()) as k
                      where exists (select from aos_core.queue_lane as l
@@ -157,7 +170,7 @@ begin
                      limit _due_tenants.most) as d);
 end
 $$;
-comment on function aos_core._due_tenants(text, integer) is 'Active tenants with turns that could be claimed now, at most so many, in an order of chance.';
+comment on function aos_core._due_tenants(text, integer, uuid[]) is 'Active tenants with turns that could be claimed now, at most so many and none of these, in an order of chance.';
 
 create function aos_core._claim_share(worker text, runner text, most integer, lease interval, with_lock boolean)
     returns table (run_id uuid, fence bigint)
@@ -165,7 +178,9 @@ create function aos_core._claim_share(worker text, runner text, most integer, le
 as $$
 #variable_conflict use_column
 declare
-    v_tenants uuid[] := aos_core._due_tenants(_claim_share.runner, _claim_share.most);
+    v_most integer := _claim_share.most;
+    v_tenants uuid[] := aos_core._due_tenants(_claim_share.runner, v_most, '{}');
+    v_tried uuid[];
     v_more uuid[];
     v_tenant_id uuid;
     v_left integer := _claim_share.most;
@@ -182,24 +197,32 @@ begin
         perform pg_advisory_xact_lock(20481, 2);  -- two claims could both see room for one
     end if;
     v_not_providers := aos_core._spent_providers();
-    foreach v_tenant_id in array v_tenants loop
-        perform aos_core._open_lane(v_tenant_id, null, null, aos_core._now());
-    end loop;
-    -- Everybody gets the same share; what some do not need goes round once more.
-    while v_left > 0 and cardinality(v_tenants) > 0 loop
-        v_share := greatest(v_left / cardinality(v_tenants), 1);
-        v_more := '{}';
+    loop
+        v_tried := v_tried || v_tenants;
         foreach v_tenant_id in array v_tenants loop
-            exit when v_left <= 0;
-            return query select c.run_id, c.fence from aos_core._claim_of_tenant(_claim_share.worker, _claim_share.runner, least(v_share, v_left),
-                _claim_share.lease, _claim_share.with_lock, v_tenant_id, v_has_limits, v_not_providers) as c;
-            get diagnostics v_found = row_count;
-            v_left := v_left - v_found;
-            if v_found >= v_share then
-                v_more := v_more || v_tenant_id;
-            end if;
+            perform aos_core._open_lane(v_tenant_id, null, null, aos_core._now());
         end loop;
-        v_tenants := v_more;
+        -- Everybody gets the same share; what some do not need goes round once more.
+        while v_left > 0 and cardinality(v_tenants) > 0 loop
+            v_share := greatest(v_left / cardinality(v_tenants), 1);
+            v_more := '{}';
+            foreach v_tenant_id in array v_tenants loop
+                exit when v_left <= 0;
+                return query select c.run_id, c.fence from aos_core._claim_of_tenant(_claim_share.worker, _claim_share.runner, least(v_share, v_left),
+                    _claim_share.lease, _claim_share.with_lock, v_tenant_id, v_has_limits, v_not_providers) as c;
+                get diagnostics v_found = row_count;
+                v_left := v_left - v_found;
+                if v_found >= v_share then
+                    v_more := v_more || v_tenant_id;
+                end if;
+            end loop;
+            v_tenants := v_more;
+        end loop;
+        -- A limit or a lock may have kept these tenants from their turns: then all others are asked, once.
+        exit when v_left <= 0 or cardinality(v_tried) <> v_most;
+        v_most := 1000;
+        v_tenants := aos_core._due_tenants(_claim_share.runner, v_most, v_tried);
+        exit when cardinality(v_tenants) = 0;
     end loop;
 end
 $$;
@@ -269,7 +292,8 @@ begin
             v_now := aos_core._now();
             update aos_core.queue as q
                set worker = _claim_turn.worker, claimed_at = v_now, lease_until = v_now + _claim_turn.lease, has_lock = _claim_turn.with_lock,
-                   fence = q.fence + 1, attempt = q.attempt + case when v_row.worker is not null then 1 else 0 end
+                   fence = q.fence + 1, attempt = q.attempt + case when v_row.worker is not null then 1 else 0 end,
+                   error = case when _claim_turn.with_lock then q.error - 'hangs' else q.error end
              where q.run_id = _claim_turn.run_id
             returning q.fence into v_fence;
         end if;

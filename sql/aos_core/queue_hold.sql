@@ -125,7 +125,7 @@ $$;
 comment on function aos_core._give_back(uuid, bigint, jsonb, interval) is
     'Ends a claim of a turn that is not over. Without an error it waits as before; with one it waits longer each time, at least retry_after, and after the setting queue_max_attempts it fails with that error. Returns queued or failed.';
 
-create function aos_core._lost_claims(besides_worker text) returns table (run_id uuid, fence bigint, is_over boolean)
+create function aos_core._lost_claims(besides_worker text) returns table (run_id uuid, fence bigint, is_over boolean, hangs boolean)
     language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
@@ -134,18 +134,21 @@ declare
 begin
     return query
     with claimed as materialized (
-        select c.run_id, c.fence, c.claimed_at, c.lease_until <= v_now as is_over,
+        select c.run_id, c.fence, c.claimed_at, c.lease_until <= v_now as is_over, c.has_lock,
                c.has_lock and c.worker is distinct from _lost_claims.besides_worker as is_to_try
           from aos_core._claims() as c
+    ),
+    tried as materialized (
+        select c.*, c.is_to_try and pg_try_advisory_xact_lock(aos_core._turn_key(c.run_id)) as is_gone from claimed as c
     )
-    select c.run_id, c.fence, c.is_over from claimed as c
-     where c.is_over or (c.is_to_try and pg_try_advisory_xact_lock(aos_core._turn_key(c.run_id)))
-     order by c.claimed_at
+    select t.run_id, t.fence, t.is_over, t.has_lock and not t.is_gone from tried as t
+     where t.is_over or t.is_gone
+     order by t.claimed_at
      limit 1000;
 end
 $$;
 comment on function aos_core._lost_claims(text) is
-    'Claims whose lease is over, or whose lock its backend has let go of: it then belongs to this transaction.';
+    'Claims whose lease is over, or whose lock its backend has let go of: it then belongs to this transaction. hangs: the backend holds the lock still.';
 
 create function aos_core._release_dead(besides_worker text) returns integer
     language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set jit = off
@@ -157,7 +160,7 @@ declare
     v_count integer := 0;
 begin
     for v_claim in
-        select c.run_id, c.fence, c.is_over from aos_core._lost_claims(_release_dead.besides_worker) as c
+        select c.run_id, c.fence, c.is_over, c.hangs from aos_core._lost_claims(_release_dead.besides_worker) as c
     loop
         -- The conversation too: it could be the last failure. Who is at it now is not waited for.
         select q.* into v_row from aos_core.queue as q
@@ -166,7 +169,7 @@ begin
            and (q.lease_until <= v_now or not v_claim.is_over)
            for no key update of q, c skip locked;
         continue when not found;
-        perform aos_core._count_failure(v_row.run_id, jsonb_build_object('sqlstate', 'OS116', 'kind', 'abandoned',
+        perform aos_core._count_failure(v_row.run_id, jsonb_build_object('sqlstate', 'OS116', 'kind', 'abandoned', 'hangs', v_claim.hangs,
                 'message', format('worker %s was lost while it drove the turn', v_row.worker),
                 'hint', 'Look for the reason in the log of the worker or of the server; SELECT aos_agent.resubmit(turn_id) tries once more.'),
             -- That a backend ended tells nothing against the turn, the first time.

@@ -29,7 +29,7 @@ def test_it_refuses_an_unknown_conversation(house: House) -> None:
     for unknown in (uuid4(), None):
         with house.refused("OS002", f"there is no conversation {unknown or 'NULL'}") as refusal:
             house.call("aos_agent.add_user_message", unknown, "hello")
-        assert "RETURNING conversation_id" in refusal.hint
+        assert "aos_agent.open_conversation(agent_name)" in refusal.hint
 
 
 def test_messages_keep_the_order_in_which_they_were_added(house: House) -> None:

@@ -109,6 +109,25 @@ def test_the_turn_of_a_dead_backend_is_taken_over_at_once(queue: Queue) -> None:
     assert attempt_and_error(queue, turn_id) == (1, "abandoned")
 
 
+def test_a_turn_that_was_lost_once_is_not_claimed_without_its_lock(queue: Queue) -> None:
+    """Without the lock only the end of the lease would show that the next one died too."""
+    first, second, third = queue.worker(), queue.worker(), queue.worker()
+    agent = queue.agent()
+    turn_id = queue.submit(agent)
+    first.claim()
+    first.die()
+    assert second.claim() == [(turn_id, 2)]
+    # It gives the turn back, and has not come to let go of the lock yet.
+    queue.house.call("aos_core._give_back", turn_id, 2)
+    assert third.claim() == []
+    behind = queue.submit(agent)
+    assert third.claim() == [(behind, 1)]  # which is kept up by no lock before it
+    second.unlock(turn_id)
+    assert third.claim() == [(turn_id, 3)]
+    third.die()
+    assert second.release_dead() == 2
+
+
 def test_a_second_dead_backend_in_a_row_makes_the_turn_wait(queue: Queue) -> None:
     turn_id = queue.submit(queue.agent())
     for _ in range(2):

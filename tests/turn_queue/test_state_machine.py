@@ -47,7 +47,7 @@ class Turn:
     has_lock: bool = False
     fence: int = 0
     attempt: int = 0
-    was_abandoned: bool = False
+    hangs: bool = False
     messages: int = 1
     #: claims of the past: (worker, fence)
     past: list[tuple[str, int]] = field(default_factory=list)
@@ -327,7 +327,7 @@ class QueueMachine(RuleBasedStateMachine):
             turn.status, turn.run_after = "waiting", self.now
         else:
             turn.attempt += 1
-            turn.was_abandoned = False
+            turn.hangs = False
             self._wait_or_die(turn_id, turn, RETRY_SECONDS * 2 ** (turn.attempt - 1) / 2)
         assert state == ("failed" if turn.status == "dead" else "queued")
 
@@ -414,9 +414,9 @@ class QueueMachine(RuleBasedStateMachine):
                 continue
             assert any(self._is_lost(turn, finder) for finder in finders), (turn, row)
             is_at_once = turn.lease_until > self.now and turn.attempt == 0
+            turn.hangs = turn.has_lock and turn.holder not in self.dead
             self._lose(turn)
             turn.attempt += 1
-            turn.was_abandoned = True
             assert row[2] == turn.attempt
             if row[0] is not None:  # and claimed anew
                 assert is_at_once
@@ -437,8 +437,9 @@ class QueueMachine(RuleBasedStateMachine):
             turn.status, turn.holder, turn.fence = "claimed", worker.name, fence
             turn.lease_until = self.now + lease
             turn.has_lock = worker.has_lock and not self._is_locked_by_others(worker, turn_id)
-            assert turn.has_lock == worker.has_lock or turn.was_abandoned
+            assert turn.has_lock == worker.has_lock or turn.hangs
             if turn.has_lock:
+                turn.hangs = False
                 self.locks.add((worker.name, turn_id))
         if not is_by_name and claims:
             for agent in self.agents:
@@ -476,7 +477,7 @@ class QueueMachine(RuleBasedStateMachine):
                 continue
             assert worker.has_lock, turn
             assert self._is_locked_by_others(worker, turn_id), turn
-            assert not turn.was_abandoned, turn
+            assert not turn.hangs, turn
 
     @invariant()
     def the_rows_are_what_the_model_says(self) -> None:
