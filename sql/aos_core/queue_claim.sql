@@ -54,9 +54,9 @@ as $$
 #variable_conflict use_column
 declare
     v_now timestamptz := aos_core._now();
-    v_ids uuid[] := '{}';
-    v_locked uuid[] := '{}';
-    v_passed_over uuid[] := '{}';
+    v_ids uuid[] := array[]::uuid[];
+    v_locked uuid[] := array[]::uuid[];
+    v_passed_over uuid[] := array[]::uuid[];
     v_found record;
 begin
     for v_round in 1..20 loop

@@ -16,7 +16,7 @@ BELOW_PINNED = {
     "aos_agent._ask(text,text,uuid)",
     "aos_agent._budgets_of(uuid,uuid,text,uuid,uuid,uuid,integer,numeric)",
     "aos_agent._count_usage(uuid,uuid,bigint,numeric)",
-    "aos_agent._read_turn(uuid)",
+    "aos_agent._read_turns(uuid[])",
     "aos_agent._record_all_claimed(json)",
     "aos_agent._record_counted(uuid,json,json,text,text,jsonb,uuid,integer[])",
     "aos_agent._shared_use(uuid,uuid)",

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import os
 import time
+from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..database import DatabaseError, Transactions
 from ..errors import AgentOSError, ClaimLost
-from ..net.wait import PAUSE, SLICE, Interrupted, Loop, Steps, Wait, sleep
+from ..net.wait import PAUSE, SLICE, Interrupted, Loop, Steps, Wait
 from ..store import queue, turns
 from ..store.queue import Claim
 from ..turn import Turn
 from . import failures, loop
+from .rate_limits import RateLimits
 
 if TYPE_CHECKING:
     from .driver import Session
@@ -66,9 +68,7 @@ class Driver:
         self._database = session.database
         self._transactions = transactions
         self._puts_off = puts_off
-        self._has_rate_limits = False
-        #: turns that wait until a rate limit lets them call their model
-        self._waiting_for_rate: set[str] = set()
+        self.rate_limits = RateLimits(session.database)
         self._locks_of_caller = queue.own_locks(self._database)
         self._loop = Loop()
         self._next_look = 0.0
@@ -98,17 +98,9 @@ class Driver:
 
     def admit(self, turn: Turn) -> Iterable[Wait]:
         """See :class:`pgagentos.agent.loop.Pace`."""
-        if not self._has_rate_limits:
-            return
-        self._count_tokens(turn)
-        run_id, provider = turn.context.run_id, turn.context.models[0].endpoint.provider
-        while seconds := queue.take_rate(self._database, provider, turn.context.tenant_id):
+        while seconds := self.rate_limits.delay(turn):
             yield from self.checkpoint(turn)
-            self._waiting_for_rate.add(run_id)
-            try:
-                yield from sleep(seconds)
-            finally:
-                self._waiting_for_rate.discard(run_id)
+            yield from self.rate_limits.wait(turn, seconds)
 
     def is_stopped(self, turn: Turn) -> bool:
         """See :class:`pgagentos.agent.loop.Pace`. A claim that is lost shows when it records."""
@@ -147,10 +139,6 @@ class Driver:
         self._shown = count = len(self.claims)
         self._database.status.show(f"pgagentos work: {count} turn{'s' * (count != 1)}")
 
-    def look_at_limits(self) -> None:
-        """See whether there are limits of requests or tokens a minute."""
-        self._has_rate_limits = queue.has_rate_limits(self._database)
-
     def claim(self, most: int) -> None:
         """Claim turns of the queue and take them in, no more than a batch at once."""
         claims = queue.claim(self._database, self.name, min(most, BATCH), LEASE)
@@ -158,10 +146,12 @@ class Driver:
         self._transactions.commit()
         self.begin(claims)
 
-    def begin(self, claims: Iterable[Claim]) -> None:
+    def begin(self, claims: list[Claim]) -> None:
         """Take turns in; the claims are committed."""
+        contexts = self._read_all(claims)
         for claim in claims:
-            self._loop.add(self._in_stretches(claim, self._drive(claim)), claim.run_id)
+            steps = self._drive(claim, contexts.pop(claim.run_id, None))
+            self._loop.add(self._in_stretches(claim, steps), claim.run_id)
         self._commit_all()
 
     def run_once(self, timeout: float) -> None:
@@ -182,7 +172,7 @@ class Driver:
         if self.is_closing:
             return
         self.is_closing = True
-        waiting = [run_id for run_id in list(self._waiting_for_rate) if self._loop.drop(run_id)]
+        waiting = [run_id for run_id in list(self.rate_limits.waiting) if self._loop.drop(run_id)]
         for run_id in waiting:
             self._give_back(self.claims[run_id], None)
         self._leave(waiting)
@@ -222,9 +212,27 @@ class Driver:
         with suppress(AgentOSError, DatabaseError), self._transactions.stretch():
             queue.give_back(self._database, claim, error, None)
 
-    def _drive(self, claim: Claim) -> Steps[None]:
+    def _read_all(self, claims: list[Claim]) -> dict[str, turns.Context]:
+        """Read the turns of a batch at once; what fails there is read by each turn itself."""
+        contexts: dict[str, turns.Context] = {}
+        if len(claims) < 2 or time.monotonic() < self._one_by_one_until:
+            return contexts
+        session, by_tenant = self._session, defaultdict(list)
+        for claim in claims:
+            by_tenant[claim.tenant_id].append(claim.run_id)
+        for tenant_id, run_ids in by_tenant.items():
+            with (
+                suppress(AgentOSError, DatabaseError),
+                session.identities.acting(tenant_id, None),
+                self._transactions.stretch(),
+            ):
+                contexts |= turns.read_all(session.database, session.in_flight, run_ids)
+        return contexts
+
+    def _drive(self, claim: Claim, context: turns.Context | None) -> Steps[None]:
         session = self._session
-        turn = turns.load(session.database, session.in_flight, claim.run_id)
+        turn = turns.load(session.database, session.in_flight, claim.run_id, context)
+        del context  # long, and a turn may take long
         turn.fence = claim.fence
         if time.monotonic() >= self._one_by_one_until:
             turn.records = self._records
@@ -233,18 +241,7 @@ class Driver:
         yield from loop.advance(
             session.database, turn, session.carrier.exchange, session.tools, self
         )
-        if self._has_rate_limits:
-            self._count_tokens(turn)
-
-    def _count_tokens(self, turn: Turn) -> None:
-        """Tell the rate limits what the turn's calls have used since they were told last."""
-        tokens = turn.spent.input_tokens + turn.spent.output_tokens
-        if tokens > turn.rated_tokens:
-            context = turn.context
-            provider = context.models[0].endpoint.provider
-            used = tokens - turn.rated_tokens
-            queue.spend_rate(self._database, provider, context.tenant_id, used)
-            turn.rated_tokens = tokens
+        self.rate_limits.count_tokens(turn)
 
     def _in_stretches(self, claim: Claim, steps: Steps[None]) -> Steps[None]:
         """Let a turn act for its tenant, and undo what it did since its last pause if it fails."""

@@ -103,7 +103,7 @@ def work(session: Session, max_seconds: int, concurrency: int) -> int:
                 if now >= next_schedule and not driver.is_closing:
                     next_schedule = now + SCHEDULE_INTERVAL
                     schedule.fire(database, session.identities, MOST_SCHEDULES)
-                    driver.look_at_limits()
+                    driver.rate_limits.look()
                 room = concurrency - len(driver.claims)
                 if room and now >= next_claim and not driver.is_closing:
                     driver.claim(room)

@@ -64,6 +64,9 @@ def state(database: Database, run_id: str) -> str:
     return str(rows[0]["state"])
 
 
+#: The slots of in_flight, and a row of ``aos_agent.turn_context`` that was read after them.
+Context = tuple[bytes | None, Row]
+
 #: Columns of the view ``aos_agent.turn_context``.
 _CONTEXT = (
     "select c.run_id, c.tenant_id, c.conversation_id, c.agent_id, c.principal_id, c.tool_role,"
@@ -92,11 +95,27 @@ def open_turn(
     return _turn(database, in_flight, slots, rows[0], is_uncommitted=True)
 
 
-def load(database: Database, in_flight: InFlight, run_id: str) -> Turn:
-    """Read everything that a turn needs to go on."""
+def read_all(database: Database, in_flight: InFlight, run_ids: list[str]) -> dict[str, Context]:
+    """Read what several turns of one tenant need to go on, for :func:`load`.
+
+    Returns:
+        by run_id, of those that are there.
+    """
     slots = in_flight.read()
-    rows = database.rows(_CONTEXT + " from aos_agent._read_turn($1::uuid) as c", run_id)
-    return _turn(database, in_flight, slots, rows[0], is_uncommitted=False)
+    rows = database.rows(_CONTEXT + " from aos_agent._read_turns($1::uuid[]) as c", run_ids)
+    return {row["run_id"]: (slots, row) for row in rows}
+
+
+def load(
+    database: Database, in_flight: InFlight, run_id: str, context: Context | None = None
+) -> Turn:
+    """Everything that a turn needs to go on.
+
+    Args:
+        context: what :func:`read_all` has read in this transaction; None: it is read now.
+    """
+    slots, row = context or read_all(database, in_flight, [run_id])[run_id]
+    return _turn(database, in_flight, slots, row, is_uncommitted=False)
 
 
 def _turn(
