@@ -398,6 +398,29 @@ def test_the_turn_of_a_worker_that_is_in_a_long_tool_is_taken_by_nobody(
     assert len(scene.play.requests()) == 2
 
 
+def test_a_turn_that_cannot_be_read_keeps_no_other_from_its_answer(
+    scene: Scene, worker: psycopg.Connection
+) -> None:
+    """The turns of one claim are read by one statement, which it makes fail."""
+    scene.says(*[says("done")] * 2)
+    broken, *turns = [submit(scene) for _ in range(3)]
+    [function] = scene.connection.execute(
+        "select pg_get_functiondef('aos_agent._steps_of(uuid)'::regprocedure)"
+    ).fetchone() or [""]
+    check = f"if run_id = '{broken}' then raise exception 'out of order'; end if;"
+    scene.connection.execute(function.replace("begin\n", f"begin {check}\n", 1))
+    try:
+        drain(scene, worker, *turns)
+    finally:
+        scene.connection.execute(function)
+    assert [shape(scene, t) for t in turns] == [["model completed"]] * 2
+    row = queued(scene, broken)
+    assert row is not None
+    assert row["error"]["message"] == "out of order"
+    scene.says(says("done"))
+    drain(scene, worker, broken)
+
+
 # --- the end of a worker --------------------------------------------------------------------------
 
 
