@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -261,20 +262,8 @@ def test_make_writes_the_file_that_is_named_after_the_version(script: Path) -> N
     subprocess.run(["make", "-s", "-C", CHECKOUT, "sql-only"], check=True, capture_output=True)
     [made] = CHECKOUT.glob("pgagentos-*-sql-only.sql")
     assert made.read_text(encoding="utf-8") == script.read_text(encoding="utf-8")
-    listed = subprocess.run(
-        [
-            "git",
-            "-c",
-            f"safe.directory={CHECKOUT}",
-            "-C",
-            CHECKOUT,
-            "check-ignore",
-            "-q",
-            made.name,
-        ],
-        check=False,
-    )
-    assert listed.returncode in (0, 128)  # not in git; 128: this is no checkout of git
+    ignored = (CHECKOUT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert any(fnmatch(f"/{made.name}", pattern) for pattern in ignored)
 
 
 def test_the_privileges_of_every_access_can_be_given(installed: Database) -> None:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: Seconds between two looks into the queue while there is room for more turns, and with nothing to
 #: do at all.
 CLAIM_INTERVAL, IDLE_CLAIM_INTERVAL = 0.05, 0.2
+#: Room for so many turns is filled at once, as long as the queue has more than were asked for: few
+#: at a time, so that they do not come back all together and wait for each other.
+ENOUGH_ROOM = 8
 #: Seconds between two looks at the schedules and the rate limits.
 SCHEDULE_INTERVAL = 1.0
 #: Most schedules that one look starts turns of.
@@ -91,6 +94,7 @@ def work(session: Session, max_seconds: int, concurrency: int) -> int:
     database = session.database
     until = time.monotonic() + max_seconds
     next_claim = next_schedule = 0.0
+    more_wait = False
     with database.status.named(), database.own_transactions() as transactions:
         require(database, "worker")
         driver = Driver(session, transactions, puts_off=True)
@@ -105,8 +109,9 @@ def work(session: Session, max_seconds: int, concurrency: int) -> int:
                     schedule.fire(database, session.identities, MOST_SCHEDULES)
                     driver.rate_limits.look()
                 room = concurrency - len(driver.claims)
-                if room and now >= next_claim and not driver.is_closing:
-                    driver.claim(room)
+                is_enough = more_wait and room >= min(concurrency, ENOUGH_ROOM)
+                if room and (now >= next_claim or is_enough) and not driver.is_closing:
+                    more_wait = driver.claim(room)
                     next_claim = now + (CLAIM_INTERVAL if driver.claims else IDLE_CLAIM_INTERVAL)
                 driver.run_once(SLICE)
         except BaseException as error:
