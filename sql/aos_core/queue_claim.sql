@@ -61,7 +61,7 @@ declare
 begin
     for v_round in 1..20 loop
         with free as materialized (
-            select q.run_id, coalesce((q.error -> 'hangs')::boolean, false) as hangs
+            select q.run_id, coalesce(q.error -> 'hangs' = 'true', false) as hangs
               from aos_core.queue as q
               join aos_agent.conversation as c on c.conversation_id = q.conversation_id and c.tenant_id = q.tenant_id
              where q.claimed_at is null and q.died_at is null and q.runner = _claim_lane.runner and q.tenant_id = _claim_lane.tenant_id
