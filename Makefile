@@ -86,7 +86,7 @@ install-deps: require-python ## Install the hash-locked Python packages alone, i
 	  rm -rf '$(site).new'; $(MKDIR_P) '$(DESTDIR)$(python_home)'; \
 	  $(BACKEND_PYTHON) -m pip install -qq --no-input --disable-pip-version-check \
 	    --root-user-action=ignore --only-binary=:all: --no-compile $(PIP_FLAGS) \
-	    --target '$(site).new' --require-hashes -r $(LOCK); \
+	    --target '$(site).new' --no-deps --require-hashes -r $(LOCK); \
 	  rm -rf '$(site).new/bin'; \
 	  $(BYTE_COMPILE) '$(site).new'; \
 	  sha256sum < $(LOCK) > '$(site).new/.lock'; \

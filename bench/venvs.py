@@ -43,10 +43,10 @@ def ensure(names: Iterable[str]) -> None:
             continue
         print(f"installing the environment {name} ...", file=sys.stderr, flush=True)
         shutil.rmtree(FOLDER / name, ignore_errors=True)
-        install = [str(python(name)), "-m", "pip", "install", "-q", "--require-hashes"]
+        install = [str(python(name)), "-m", "pip", "install", "-q", "--no-deps"]
         try:
             subprocess.run([base_python(), "-m", "venv", str(FOLDER / name)], check=True)
-            subprocess.run([*install, "-r", str(requirements)], check=True)
+            subprocess.run([*install, "--require-hashes", "-r", str(requirements)], check=True)
         except subprocess.CalledProcessError as error:
             sys.exit(
                 f"cannot make the environment {name}: {error}\n"
