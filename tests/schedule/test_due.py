@@ -36,6 +36,19 @@ def test_a_schedule_is_due_at_its_next_moment_and_then_starts_a_turn(
     assert fire(house) == 0  # the moment is over
 
 
+def test_tenants_take_turns_however_much_one_of_them_is_behind(
+    clock: Clock, house: House, agent: Agent
+) -> None:
+    for number in range(30):
+        house.call("aos_agent.schedule", agent.name, "30 8 * * *", f"{number}")
+    others = [house.agent() for _ in range(3)]
+    late = [house.call("aos_agent.schedule", o.name, "0 9 * * *", "hello") for o in others]
+    clock.set("2026-01-05 09:00")
+    assert fire(house, 4) == 4
+    assert [turns(house, schedule) for schedule in late] == [["01-05 09:00"]] * 3
+    assert fire(house, 40) == 29
+
+
 def test_the_view_shows_what_came_of_it(clock: Clock, house: House, agent: Agent) -> None:
     schedule = house.call("aos_agent.schedule", agent.name, "@hourly", "hello", name="news")
     columns = "name, agent_name, last_status, last_reason, last_answer, last_run_at is null"

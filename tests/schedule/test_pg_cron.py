@@ -69,6 +69,7 @@ def serve(staged: dict[str, str], server: PlayServer, background_workers: str) -
             house = House(connection)
             house.rows("create extension pg_cron")
             scene = make_scene(connection, server.play(name("cron")))
+            scene.says(says(f"Nothing new, {background_workers}."), says("Nothing at all."))
             role = name("operator")
             house.rows(f"create role {role} login; grant usage on schema cron to {role}")
             house.call("aos_auth.grant_access", role, "operator")
@@ -92,13 +93,11 @@ def test_a_job_a_minute_drives_a_scheduled_turn_to_its_answer(
             for way, setting in WAYS.items()
         }
         for way, server in servers.items():
-            server.scene.says(says(f"Nothing new by {way}."), says("Nothing at all."))
-        for way, server in servers.items():
             answer = server.wait_for(
                 "select last_answer from aos_agent.schedules where schedule_id = %s",
                 server.schedule_id,
             )
-            assert answer == f"Nothing new by {way}."
+            assert answer == f"Nothing new, {WAYS[way]}."
             assert server.scene.play.bodies()[0]["messages"][-1]["content"] == "What is new?"
             # the moments are whole minutes, each with one turn
             moments = server.house.rows(

@@ -121,10 +121,15 @@ def test_a_turn_that_is_driven_from_outside_is_cancelled_when_the_worker_lets_go
                 target=lambda: states.append(cancel(House(person), turn)["status"])
             )
             waiting.start()
-            while not house.one(
-                "select cardinality(pg_blocking_pids(%s))", person.info.backend_pid
+            while (
+                house.one(
+                    "select wait_event from pg_stat_activity where pid = %s",
+                    person.info.backend_pid,
+                )
+                != "PgSleep"
             ):
                 assert waiting.is_alive()
+            assert states == []
         waiting.join()
     assert states == ["cancelled"]
     assert house.status(turn) == "cancelled"
