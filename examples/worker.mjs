@@ -32,6 +32,7 @@ async function drive(s) {
     while ('fence' in s) {  // without it the claim is over: the turn has ended, or waits for a person
       if (s.status === 'awaiting_model') s = await call('record_model_reply', turn_id, ...await askModel(s), fence)
       else for (const c of s.pending.filter(c => c.status !== 'awaiting_approval')) {
+        if (c.status === 'in_database') { s = (await call('process_tool_call', turn_id, c.tool_name, c.arguments, c.call_id, fence)).turn ?? s; continue }
         const [result, isError] = await Promise.resolve(tools[c.tool_name](c.arguments)).then(r => [r, false], e => [`${e}`, true])
         s = (await call('record_tool_result', turn_id, c.tool_name, JSON.stringify(result), c.call_id, fence, isError)).turn ?? s
       }

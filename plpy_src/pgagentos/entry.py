@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from .agent import driver
-from .agent.driver import Session
+from .agent.session import Session, load_drivers
 from .database import DatabaseError
 from .errors import AgentOSError
 from .gateways.plpy import BackendInterrupts, PlpyDatabase
@@ -27,11 +26,17 @@ _backend: _Backend | None = None
 
 
 def _run_turn(session: Session, turn_id: str, nowait: bool) -> str:
+    load_drivers()
+    from .agent import driver
+
     with session.database.unrestricted():  # a tool may run a turn
         return driver.run_turn(session, turn_id, nowait)
 
 
 def _ask(session: Session, agent_name: str, content: str, conversation: str | None) -> str | None:
+    load_drivers()
+    from .agent import driver
+
     with session.database.unrestricted():
         return driver.ask(session, agent_name, content, conversation)
 
@@ -39,12 +44,14 @@ def _ask(session: Session, agent_name: str, content: str, conversation: str | No
 def _run_turn_stepwise(
     session: Session, turn_id: str, nowait: bool, ticket: str | None, state: str | None
 ) -> list[str]:
+    load_drivers()
     from .agent import procedures
 
     return [procedures.run_turn_stepwise(session, turn_id, nowait, ticket)]
 
 
 def _work(session: Session, max_seconds: int, concurrency: int, turns: int | None) -> list[int]:
+    load_drivers()
     from .agent import procedures
 
     return [procedures.work(session, max_seconds, concurrency)]
@@ -59,10 +66,16 @@ def _turns_of_backends(session: Session) -> list[tuple[Any, ...]]:
 def _run_skill(
     session: Session, run_id: str, tool_name: str, arguments: str, key: str
 ) -> tuple[str, str]:
+    load_drivers()
+    from .agent import driver
+
     return driver.run_skill(session, run_id, tool_name, arguments, key)
 
 
 def _over_budget(session: Session, run_id: str) -> str | None:
+    load_drivers()
+    from .agent import driver
+
     return driver.over_budget(session, run_id)
 
 

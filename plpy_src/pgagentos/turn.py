@@ -101,6 +101,7 @@ class TurnContext(NamedTuple):
         tool_role: the database role that the agent's tools run as.
         tool_role_id: its identity; None when there is none such, or it sees past row security.
         actor: who drives it, for the record.
+        function_deadline_seconds: most time for a tool that is a SQL function.
         skills: by name.
         tools: those of them that the model is offered.
         is_uncommitted: this transaction started it, so no other session can know of it.
@@ -117,6 +118,7 @@ class TurnContext(NamedTuple):
     runner: str
     max_model_calls: int
     max_turn_tokens: int | None
+    function_deadline_seconds: float
     system_prompt: str
     params: Mapping[str, Any]
     models: tuple[Model, ...]
@@ -178,7 +180,7 @@ class Turn:
         records: where what it has come to is collected with that of others; None: it is written
             at once.
         spent: what it has used since it was read.
-        rated_tokens: those of them that were counted against the rate limits.
+        unrated: tokens that were not counted against the rate limits yet, by provider.
         answer: the last reply's text, once the turn is completed.
         failure: its error, once it has failed: ``message``, ``hint`` and more.
         new_steps: rows that :func:`pgagentos.store.turns.record` has still to insert; their
@@ -215,7 +217,7 @@ class Turn:
         self.fence: int | None = None
         self.records: Records | None = None
         self.spent = Spent()
-        self.rated_tokens = 0
+        self.unrated: dict[str, int] = {}
         self.answer: str | None = None
         self.failure: Mapping[str, Any] | None = None
         self.new_steps: list[dict[str, Any]] = []
@@ -246,8 +248,11 @@ class Turn:
 
     def spend(self, model: Model, usage: Usage) -> None:
         """Count what a reply of a model has used."""
-        self.used_tokens += usage.input_tokens + usage.output_tokens
+        tokens = usage.input_tokens + usage.output_tokens
+        self.used_tokens += tokens
+        provider = model.endpoint.provider
+        self.unrated[provider] = self.unrated.get(provider, 0) + tokens
         units = None if model.prices is None else cost(model.prices, usage)
         self.spent.add(usage, units)
         if self.budgets is not None:
-            self.budgets.spend(usage.input_tokens + usage.output_tokens, units or 0)
+            self.budgets.spend(tokens, units or 0)

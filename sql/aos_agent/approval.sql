@@ -102,13 +102,16 @@ $$;
 comment on function aos_agent.reject_tool_call(uuid, text) is
     'A person''s no to a tool call: the model is told, with the reason; run_turn then goes on.';
 
-create function aos_agent._go_on(turn_id uuid) returns text
+create function aos_agent._go_on(turn_id uuid, fence bigint default null) returns text
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_is_claimed boolean := _go_on.fence is not null or aos_agent._is_claimed(_go_on.turn_id);
     v_step record;
-    v_call record;
 begin
+    if not v_is_claimed then
+        perform aos_agent._doubt_calls(_go_on.turn_id);
+    end if;
     for v_step in
         select s.step_id
           from aos_core.step as s
@@ -119,31 +122,22 @@ begin
         perform aos_agent._decide_approval(v_step.step_id, 'expired', null);
     end loop;
     for v_step in
-        select s.step_no, s.call_id, s.tool_name, s.arguments, r.waiting_reason,
-               case when exists (select from aos_core.approval as a where a.step_id = s.step_id and a.decision = 'approved'
-                                    and a.arguments_hash = aos_core._arguments_hash(s.arguments)
-                                    and a.skill_hash is not distinct from aos_core._skill_hash(s.skill_id)) then s.skill_id end as approved_skill_id
+        select s.step_no
           from aos_core.step as s
           join aos_core.run as r on r.run_id = s.run_id and r.tenant_id = s.tenant_id
           join aos_skills.skill as k on k.skill_id = s.skill_id
          where s.run_id = _go_on.turn_id and s.status = 'approved' and r.runner = 'external' and k.implementation <> 'external'
+           -- That a request begins which must not be made twice is committed first: its worker has it made.
+           and not (v_is_claimed and k.implementation = 'http' and not aos_skills._is_repeatable(s.skill_id, s.arguments))
          order by s.step_no
     loop
-        if v_step.approved_skill_id is null then
-            select 'rejected' as status, to_json(text 'Nobody approved this call with these arguments.') as result into v_call;
-        else
-            select * into v_call from aos_agent._run_call(_go_on.turn_id, v_step.step_no, v_step.tool_name, v_step.arguments, v_step.approved_skill_id);
-        end if;
-        perform aos_core._record(_go_on.turn_id, '[]', json_build_array(json_build_object('step_no', v_step.step_no, 'status', v_call.status,
-            'finished_at', clock_timestamp(), 'message', aos_agent._tool_message(v_step.call_id, v_call.result, v_call.status <> 'completed'),
-            'error', case when v_call.status in ('failed', 'rejected') then json_build_object('message', v_call.result) end)),
-            aos_core._next_status(_go_on.turn_id, v_step.step_no), v_step.waiting_reason);
+        perform aos_agent._run_open_call(_go_on.turn_id, v_step.step_no);
     end loop;
     return (select r.status from aos_core.run as r where r.run_id = _go_on.turn_id);
 end
 $$;
-comment on function aos_agent._go_on(uuid) is
-    'What a waiting turn can do by itself: approvals that came too late expire, and approved calls of a turn that is driven from outside run when their skill lives in the database. Returns the status. The turn is locked.';
+comment on function aos_agent._go_on(uuid, bigint) is
+    'What a waiting turn can do by itself: approvals that came too late expire, approved calls of a turn that is driven from outside run when their skill lives in the database, and those that a lost worker had begun are doubted. fence: of the worker that asks. Returns the status. The turn is locked.';
 
 create view aos_agent.pending_approval as
     select s.step_id, g.name as agent_name, s.tool_name, s.arguments, a.requested_at, a.expires_at, s.run_id as turn_id,

@@ -1,5 +1,5 @@
--- Whoever drives a turn by SELECT holds its advisory lock to the end of his transaction, a committing driver for as long
--- as he has the turn. So who drives it is known while nothing of his transaction can be seen.
+-- Whoever drives a turn by SELECT holds its advisory lock to the end of his transaction, and so does who runs a tool of it
+-- for a worker outside; a committing driver for as long as he has the turn. So who drives it is known while nothing of his transaction can be seen.
 create function aos_agent._drive_turn(turn_id uuid, nowait boolean default false) returns aos_core.run
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -64,24 +64,34 @@ exception when insufficient_privilege then
     null;  -- a superuser's: it sees the mark before its next step
 end
 $$;
-comment on function aos_agent._interrupt_driver(uuid) is 'Interrupts the session that drives a turn by SELECT; it finds the mark of cancel_turn and closes the turn.';
+comment on function aos_agent._interrupt_driver(uuid) is 'Interrupts the session that drives a turn by SELECT, which finds the mark of cancel_turn and closes the turn, or the one that runs a tool for a worker outside.';
 
 create function aos_agent.cancel_turn(turn_id uuid) returns jsonb
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_is_external constant boolean := exists (select from aos_core.run as r where r.run_id = cancel_turn.turn_id and r.runner = 'external');
     v_run aos_core.run;
     v_nowait boolean;
     v_looks integer := 0;
 begin
     loop
-        -- A driver that commits, and one outside, lock the turn for a moment at a time: that moment is waited for.
-        v_nowait := not exists (select from aos_core.run as r where r.run_id = cancel_turn.turn_id and r.runner = 'external')
-            and not exists (select from aos_core.queue as q where q.run_id = cancel_turn.turn_id and q.worker is not null);
+        -- A driver that commits locks the turn for a moment at a time: that moment is waited for.
+        v_nowait := v_is_external
+            or not exists (select from aos_core.queue as q where q.run_id = cancel_turn.turn_id and q.worker is not null);
         begin
             v_run := aos_agent._lock_turn(cancel_turn.turn_id, v_nowait);
             exit;
         exception when sqlstate 'OS004' then
+            if v_is_external then
+                -- A statement of its worker has the turn: for a moment, or for as long as a tool takes that it runs.
+                if v_looks % 50 = 0 then
+                    perform aos_agent._interrupt_driver(cancel_turn.turn_id);
+                end if;
+                v_looks := v_looks + 1;
+                perform pg_sleep(0.01);
+                continue;
+            end if;
             -- It may just have been claimed; at a stricter isolation level that cannot be seen.
             continue when current_setting('transaction_isolation') = 'read committed'
                 and exists (select from aos_core.queue as q where q.run_id = cancel_turn.turn_id and q.worker is not null);

@@ -274,7 +274,8 @@ begin
                   into v_run_call;
             else
                 select r.status, r.skill_id, r.result into v_run_call
-                  from aos_agent._run_call(v_run.run_id, v_no, v_call.tool_name, v_call.arguments::json) as r;
+                  from aos_agent._run_call(v_run.run_id, v_no, v_call.tool_name, v_call.arguments::json,
+                           is_claimed => record_model_reply.fence is not null) as r;
             end if;
             if v_run_call.result is null then
                 v_status := case when 'awaiting_approval' in (v_status, v_run_call.status) then 'awaiting_approval' else 'awaiting_tool' end;
@@ -301,7 +302,7 @@ begin
         v_status := 'failed';
     end if;
     perform aos_agent._record_steps(v_run, v_new, v_status, v_error);
-    perform aos_agent._spend_rate_of(v_run, record_model_reply.usage);
+    perform aos_agent._spend_rate_of(v_run, aos_agent._reply_model(v_run.run_id, record_model_reply.reply ->> 'model'), record_model_reply.usage);
     return aos_agent._worker_state(v_run.run_id, record_model_reply.fence);
 end
 $$;

@@ -59,7 +59,7 @@ comment on function aos_agent._run_skill(uuid, text, json, text) is
     'Runs a tool call of a turn that is driven from outside, as the loop does for the turns that the database drives: with the rights of the agent''s role, in a savepoint of its own.';
 
 create function aos_agent._run_call(run_id uuid, step_no integer, tool_name text, arguments json, approved_skill_id uuid default null,
-        out status text, out result json, out skill_id uuid, out decision text)
+        is_claimed boolean default false, out status text, out result json, out skill_id uuid, out decision text)
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -71,8 +71,13 @@ begin
     if v_call.skill_id <> approved_skill_id then
         status := 'failed';
         result := to_json(format('The tool %s is not the one that was approved.', _run_call.tool_name));
+    elsif _run_call.is_claimed and v_call.implementation = 'http' and v_call.decision = 'run'
+        and not aos_skills._is_repeatable(v_call.skill_id, _run_call.arguments)
+    then
+        status := 'running';  -- that it begins is committed first; then the worker has it made
     elsif v_call.implementation <> 'external'
         and (v_call.decision = 'run' or (v_call.decision = 'awaiting_approval' and approved_skill_id is not null)) then
+        perform pg_try_advisory_xact_lock(aos_core._turn_key(_run_call.run_id));  -- so that cancel_turn finds this session
         select r.status, to_json(r.content) into status, result
           from aos_agent._run_skill(_run_call.run_id, _run_call.tool_name, _run_call.arguments,
                format('%s-%s', _run_call.run_id, _run_call.step_no)) as r;
@@ -84,8 +89,8 @@ begin
     end if;
 end
 $$;
-comment on function aos_agent._run_call(uuid, integer, text, json, uuid) is
-    'Decides about a call of a turn that is driven from outside and, when its skill lives in the database and may run, runs it. approved_skill_id: the skill of a call that a person has approved. result is null while the call stays open.';
+comment on function aos_agent._run_call(uuid, integer, text, json, uuid, boolean) is
+    'Decides about a call of a turn that is driven from outside and, when its skill lives in the database and may run, runs it. approved_skill_id: the skill of a call that a person has approved. is_claimed: a worker waits for it, so a request that must not be made twice is only begun: see _hand_out. result is null while the call stays open.';
 
 create function aos_agent._last_reply_is_open(run_id uuid) returns boolean
     language sql stable set search_path = pg_catalog, pg_temp
@@ -123,12 +128,22 @@ $$;
 comment on function aos_agent._external_turn(uuid, bigint, boolean) is
     'Locks an unfinished turn that an outside worker drives; an error for any other turn, and for whoever has not its claim. Without a fence it is an error while a living worker has claimed it.';
 
+create function aos_agent._is_in_database(skill_id uuid) returns boolean
+    language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return exists (select from aos_skills.skill as k where k.skill_id = _is_in_database.skill_id and k.implementation <> 'external');
+end
+$$;
+comment on function aos_agent._is_in_database(uuid) is 'Whether the database runs the calls of a skill; if not, a worker outside does.';
+
 create function aos_agent._tool_call_state(step aos_core.step) returns jsonb
     language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
     return jsonb_build_object('status', case (step).status
             when 'awaiting_result' then 'approved'
+            when 'running' then case when aos_agent._is_in_database((step).skill_id) then 'in_database' else 'approved' end
             when 'rejected' then 'denied'
             else (step).status end,
         'step_id', (step).step_id, 'call_id', (step).call_id)
@@ -151,6 +166,7 @@ declare
     v_call_json jsonb;
     v_new json[] := array[]::json[];
     v_max_model_calls integer;
+    v_is_begun boolean := false;
 begin
     perform aos_auth._require('worker');
     if process_tool_call.tool_name is null or process_tool_call.arguments is null then
@@ -161,10 +177,19 @@ begin
     if found then
         -- The worker asks again about a call that is known: the answer is the same, but for what a person decided since.
         if v_step.finished_at is null then
-            perform aos_agent._go_on(v_run.run_id);
+            perform aos_agent._go_on(v_run.run_id, process_tool_call.fence);
+            v_is_begun := exists (select from aos_core.step as s where s.step_id = v_step.step_id and s.status = 'running')
+                and aos_agent._is_in_database(v_step.skill_id);
+            if v_is_begun then
+                perform aos_agent._run_open_call(v_run.run_id, v_step.step_no);
+            end if;
+            if process_tool_call.fence is not null then
+                perform aos_agent._hand_out(v_run.run_id);
+            end if;
             select * into strict v_step from aos_core.step as s where s.step_id = v_step.step_id;
         end if;
-        return aos_agent._tool_call_state(v_step);
+        return aos_agent._tool_call_state(v_step)
+            || case when v_is_begun then aos_agent._state_after_calls(v_run.run_id, process_tool_call.fence) else '{}' end;
     end if;
     select coalesce(a.max_model_calls, (aos_meta.setting('max_model_calls') #>> '{}')::integer, 10)
       into strict v_max_model_calls
@@ -201,7 +226,8 @@ begin
          where s.run_id = v_run.run_id and s.step_no = v_reply_no;
     end if;
 
-    select * into v_call from aos_agent._run_call(v_run.run_id, v_last_no + 1, process_tool_call.tool_name, process_tool_call.arguments::json);
+    select * into v_call from aos_agent._run_call(v_run.run_id, v_last_no + 1, process_tool_call.tool_name, process_tool_call.arguments::json,
+        is_claimed => process_tool_call.fence is not null);
     v_new := v_new || json_build_object('kind', 'tool', 'step_no', v_last_no + 1, 'model_step_no', v_reply_no, 'status', v_call.status,
         'finished_at', case when v_call.result is not null then clock_timestamp() end, 'skill_id', v_call.skill_id, 'call_id', v_call_id,
         'tool_name', process_tool_call.tool_name, 'arguments', process_tool_call.arguments::text,
@@ -209,6 +235,9 @@ begin
         'error', case when v_call.status in ('failed', 'rejected') then json_build_object('message', v_call.result) end);
     perform aos_core._record(v_run.run_id, array_to_json(v_new), '[]', v_run.status, v_run.waiting_reason);
     perform aos_core._record(v_run.run_id, '[]', '[]', aos_core._next_status(v_run.run_id), v_run.waiting_reason);
+    if process_tool_call.fence is not null then
+        perform aos_agent._hand_out(v_run.run_id);
+    end if;
     select * into strict v_step from aos_core.step as s where s.run_id = v_run.run_id and s.call_id = v_call_id;
     return aos_agent._tool_call_state(v_step) ||
         case when v_call.decision in ('denied', 'unknown_tool', 'invalid_arguments')
@@ -216,7 +245,7 @@ begin
 end
 $$;
 comment on function aos_agent.process_tool_call(uuid, text, jsonb, text, bigint) is
-    'An outside worker asks about a call that the model wants. status approved: run it and record_tool_result. completed: it has been run in the database, see result. awaiting_approval, denied, invalid_arguments, unknown_tool: as they say.';
+    'An outside worker asks about a call that the model wants. status approved: run it and record_tool_result. in_database: ask once more, then it is run. completed: it has been run in the database, see result. awaiting_approval, denied, invalid_arguments, unknown_tool: as they say.';
 
 create function aos_agent.record_tool_result(turn_id uuid, tool_name text, result jsonb, call_id text default null, fence bigint default null,
         is_error boolean default false)
@@ -232,7 +261,7 @@ begin
     perform aos_auth._require('worker');
     select coalesce(array_agg(s), '{}') into v_waiting
       from aos_core.step as s
-     where s.run_id = v_run.run_id and s.tool_name = record_tool_result.tool_name and s.status in ('awaiting_result', 'approved')
+     where s.run_id = v_run.run_id and s.tool_name = record_tool_result.tool_name and s.status in ('awaiting_result', 'approved', 'running')
        and (record_tool_result.call_id is null or s.call_id = record_tool_result.call_id);
     if cardinality(v_waiting) = 0 then
         if record_tool_result.fence is not null then
@@ -254,11 +283,10 @@ begin
     end if;
     v_step := v_waiting[1];
     -- What a person has approved is the skill's own function, not whatever a worker says that it returned.
-    if v_step.status = 'approved'
-        and exists (select from aos_skills.skill as k where k.skill_id = v_step.skill_id and k.implementation <> 'external')
-    then
+    if v_step.status <> 'awaiting_result' and aos_agent._is_in_database(v_step.skill_id) then
         raise exception using errcode = 'OS003', message = format('call %s of %s is run by the database', v_step.call_id, v_step.tool_name),
-            hint = format('SELECT aos_agent.run_turn(%L) runs it, now that it is approved.', v_run.run_id);
+            hint = case v_step.status when 'approved' then format('SELECT aos_agent.run_turn(%L) runs it, now that it is approved.', v_run.run_id)
+                else 'aos_agent.process_tool_call with its call_id and your fence runs it.' end;
     end if;
     perform aos_core._record(v_run.run_id, '[]', json_build_array(json_build_object('step_no', v_step.step_no,
         'status', case when record_tool_result.is_error then 'failed' else 'completed' end, 'finished_at', clock_timestamp(),
@@ -271,19 +299,27 @@ $$;
 comment on function aos_agent.record_tool_result(uuid, text, jsonb, text, bigint, boolean) is
     'An outside worker reports what a tool call returned; is_error: what went wrong with it. call_id tells parallel calls of one tool apart. With a fence, and when no call is left for the worker, turn has how the turn stands then, as claim_turn returns it.';
 
+create function aos_agent._state_after_calls(run_id uuid, fence bigint) returns jsonb
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if fence is null or exists (select from aos_core.step as s
+                                 where s.run_id = _state_after_calls.run_id and s.kind = 'tool' and s.status in ('awaiting_result', 'running'))
+    then
+        return jsonb '{}';
+    end if;
+    return jsonb_build_object('turn', aos_agent._worker_state(_state_after_calls.run_id, _state_after_calls.fence));
+end
+$$;
+comment on function aos_agent._state_after_calls(uuid, bigint) is 'How the turn stands, for a worker that has made the last of the calls that it was told of; else {}.';
+
 create function aos_agent._recorded(run_id uuid, step aos_core.step, fence bigint) returns jsonb
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_state jsonb;
+    v_state jsonb := aos_agent._state_after_calls(_recorded.run_id, _recorded.fence);
 begin
-    if fence is not null and not exists (
-        select from aos_core.step as s where s.run_id = _recorded.run_id and s.status = 'awaiting_result')
-    then
-        v_state := aos_agent._worker_state(_recorded.run_id, _recorded.fence);
-    end if;
-    return (select jsonb_build_object('status', 'recorded', 'step_id', (step).step_id, 'call_id', (step).call_id, 'turn_status', r.status)
-                || case when v_state is null then '{}' else jsonb_build_object('turn', v_state) end
+    return (select jsonb_build_object('status', 'recorded', 'step_id', (step).step_id, 'call_id', (step).call_id, 'turn_status', r.status) || v_state
               from aos_core.run as r where r.run_id = _recorded.run_id);
 end
 $$;

@@ -24,7 +24,10 @@ create view aos_agent.turn_context as
            r.input_tokens + r.output_tokens as used_tokens,
            coalesce(a.max_model_calls, (select (s.value #>> '{}')::integer from aos_meta.setting as s where s.name = 'max_model_calls'), 10)
                as max_model_calls,
-           a.max_turn_tokens, v.system_prompt, v.params, m.models, t.skills, h.messages, h.vendors,
+           a.max_turn_tokens,
+           coalesce((select (s.value #>> '{}')::double precision from aos_meta.setting as s where s.name = 'function_deadline_seconds'), 120)
+               as function_deadline_seconds,
+           v.system_prompt, v.params, m.models, t.skills, h.messages, h.vendors,
            case when r.model_calls > 0 or r.status = 'running' or r.is_queued then aos_agent._steps_of(r.run_id) end as steps,
            case when exists (select from aos_agent.budget as b where b.tenant_id = r.tenant_id) then
                aos_agent._budgets_of(r.tenant_id, a.agent_id, a.name, r.conversation_id, v.model_id, v.fallback_model_id,
@@ -157,7 +160,7 @@ begin
             (select jsonb_agg(jsonb_build_object('step_id', s.step_id, 'call_id', s.call_id, 'tool_name', s.tool_name,
                         'arguments', s.arguments, 'status', s.status) order by s.step_no)
                from aos_core.step as s
-              where s.run_id = v_run.run_id and s.status in ('awaiting_approval', 'awaiting_result', 'approved')));
+              where s.run_id = v_run.run_id and (s.status in ('awaiting_approval', 'awaiting_result', 'approved') or (s.status = 'running' and v_run.runner = 'external'))));
     elsif v_run.status = 'awaiting_model' then
         select * into v_context from aos_agent.turn_context as c where c.run_id = v_run.run_id;
         return v_state || jsonb_build_object(

@@ -1,7 +1,7 @@
 -- What an outside worker does with a turn besides the cycle of tool_call.sql: claim, heartbeat, failure, give back. The
 -- contract is docs/worker_protocol.md. Lock order: see sql/aos_core/queue.sql.
 
-create function aos_agent._spend_rate_of(run aos_core.run, usage jsonb) returns void
+create function aos_agent._spend_rate_of(run aos_core.run, model_id uuid, usage jsonb) returns void
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -10,13 +10,11 @@ declare
 begin
     if v_tokens > 0 then
         perform aos_core._spend_rate(m.provider, (run).tenant_id, v_tokens)
-           from aos_persona.persona_version as v
-           join aos_meta.llm_model_registry as m on m.model_id = v.model_id
-          where v.persona_version_id = (run).persona_version_id and v.tenant_id = (run).tenant_id;
+           from aos_meta.llm_model_registry as m where m.model_id = _spend_rate_of.model_id;
     end if;
 end
 $$;
-comment on function aos_agent._spend_rate_of(aos_core.run, jsonb) is 'Counts what a model call of a turn has used against the tokens a minute of its provider and its tenant.';
+comment on function aos_agent._spend_rate_of(aos_core.run, uuid, jsonb) is 'Counts what a call of a model has used against the tokens a minute of its provider and its tenant.';
 
 create function aos_agent._model_payload(context aos_agent.turn_context) returns jsonb
     language plpgsql stable set search_path = pg_catalog, pg_temp
@@ -73,7 +71,7 @@ declare
     v_state jsonb;
     v_claim record;
 begin
-    perform aos_agent._go_on(_worker_state.run_id);
+    perform aos_agent._go_on(_worker_state.run_id, _worker_state.fence);
     select r.* into strict v_run from aos_core.run as r where r.run_id = _worker_state.run_id;
     if v_run.status = 'awaiting_model' then
         select c.* into strict v_context from aos_agent.turn_context as c where c.run_id = _worker_state.run_id;
@@ -93,10 +91,15 @@ begin
                 || aos_agent._model_payload(v_context);
         end if;
     end if;
+    if fence is not null and v_run.status in ('awaiting_tool', 'awaiting_approval') then
+        perform aos_agent._hand_out(v_run.run_id);
+    end if;
     v_state := coalesce(v_state, aos_agent._turn_state(v_run.run_id));
     if v_state ? 'pending' then
         v_state := v_state || jsonb_build_object('pending', (
             select jsonb_agg(p.value || jsonb_build_object('idempotency_key', format('%s-%s', s.run_id, s.step_no))
+                       || case when s.status <> 'running' then '{}'
+                               else jsonb_build_object('status', case when k.implementation <> 'external' then 'in_database' else 'awaiting_result' end) end
                        || case when k.implementation = 'http' then jsonb_build_object('http', aos_skills._http_call(k.skill_id, s.tenant_id)) else '{}' end
                        order by p.no)
               from jsonb_array_elements(v_state -> 'pending') with ordinality as p (value, no)
@@ -134,6 +137,7 @@ begin
         select c.run_id, c.fence into v_claim from aos_core._claim(claim_turn.worker, 'external', 1, claim_turn.lease, false) as c;
         exit when not found;
         begin
+            perform aos_agent._doubt_calls(v_claim.run_id);
             v_state := aos_agent._worker_state(v_claim.run_id, v_claim.fence);
             if v_state ? 'fence' then
                 return v_state;

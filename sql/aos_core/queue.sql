@@ -85,15 +85,24 @@ comment on column aos_core.queue_lane.checked_at is 'When begins_at was found ou
 comment on column aos_core.queue_lane.priority is 'Of turns that wait; null: of turns that are claimed, whatever their priority.';
 comment on column aos_core.queue_lane.runner is 'Of turns that wait; null: of turns that are claimed, whatever their runner.';
 
--- Whoever puts rows into the queue, or claims them, holds this lock shared until they are committed. Who has it alone
--- therefore sees all there are, and what comes later begins later.
+-- Two locks that all who use the queue share. They are tables, because advisory locks anybody may take who can connect.
+-- Whoever may use the schema can lock a table a little (PREPARE of a DELETE takes ROW EXCLUSIVE and asks for no right): in
+-- these modes no submit and no claim waits for that, and to find out where the queue begins can be put off.
+create table aos_core.lane_gate ();
+comment on table aos_core.lane_gate is
+    'Always empty: a lock. Whoever puts rows into the queue, or claims them, holds it in ROW EXCLUSIVE mode until they are committed; who finds out where the queue begins, in SHARE ROW EXCLUSIVE mode.';
+create table aos_core.limit_gate ();
+comment on table aos_core.limit_gate is
+    'Always empty: a lock. One transaction at a time, in SHARE UPDATE EXCLUSIVE mode, counts what limits of turns and rates have left and takes some of it.';
+
+-- Who has the gate alone sees all rows there are, and what comes later begins later.
 create function aos_core._open_lane(tenant_id uuid, runner text, priority integer, at timestamptz) returns void
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_begins_at timestamptz;
 begin
-    perform pg_advisory_xact_lock_shared(20481, 1);
+    lock table only aos_core.lane_gate in row exclusive mode;
     -- A stricter isolation level may show a lane that is gone by now.
     if current_setting('transaction_isolation') = 'read committed' then
         select min(l.begins_at) into v_begins_at from aos_core.queue_lane as l
@@ -206,3 +215,5 @@ comment on function aos_core._enqueue(uuid, integer, timestamptz) is
 
 select pg_catalog.pg_extension_config_dump('aos_core.queue', '');
 select pg_catalog.pg_extension_config_dump('aos_core.queue_lane', '');
+select pg_catalog.pg_extension_config_dump('aos_core.lane_gate', '');
+select pg_catalog.pg_extension_config_dump('aos_core.limit_gate', '');

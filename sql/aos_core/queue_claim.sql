@@ -194,7 +194,7 @@ begin
     end if;
     v_has_limits := aos_core._has_turn_limits();
     if v_has_limits then
-        perform pg_advisory_xact_lock(20481, 2);  -- two claims could both see room for one
+        lock table only aos_core.limit_gate in share update exclusive mode;  -- two claims could both see room for one
     end if;
     v_not_providers := aos_core._spent_providers();
     loop

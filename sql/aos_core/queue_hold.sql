@@ -195,22 +195,21 @@ begin
         return;
     end if;
     begin
-        if pg_try_advisory_xact_lock(20481, 1) then  -- nobody is adding anything that is not to be seen yet
-            select array_agg(l.lane_id), array_agg(least(v_now, case when l.runner is null then (
-                       select q.claimed_at from aos_core.queue as q
-                        where q.claimed_at is not null and q.tenant_id = l.tenant_id and q.claimed_at >= l.begins_at
-                        order by q.claimed_at limit 1)
-                   else (
-                       select q.run_after from aos_core.queue as q
-                        where q.claimed_at is null and q.died_at is null and q.runner = l.runner and q.tenant_id = l.tenant_id
-                          and q.priority = l.priority and q.run_after >= l.begins_at
-                        order by q.run_after limit 1) end))
-              into v_ids, v_begins
-              from aos_core.queue_lane as l
-             where l.checked_at not between v_now - interval '5 seconds' and v_now;
-        end if;
+        lock table only aos_core.lane_gate in share row exclusive mode nowait;  -- nobody is adding anything that is not to be seen yet
+        select array_agg(l.lane_id), array_agg(least(v_now, case when l.runner is null then (
+                   select q.claimed_at from aos_core.queue as q
+                    where q.claimed_at is not null and q.tenant_id = l.tenant_id and q.claimed_at >= l.begins_at
+                    order by q.claimed_at limit 1)
+               else (
+                   select q.run_after from aos_core.queue as q
+                    where q.claimed_at is null and q.died_at is null and q.runner = l.runner and q.tenant_id = l.tenant_id
+                      and q.priority = l.priority and q.run_after >= l.begins_at
+                    order by q.run_after limit 1) end))
+          into v_ids, v_begins
+          from aos_core.queue_lane as l
+         where l.checked_at not between v_now - interval '5 seconds' and v_now;
         raise exception using errcode = 'OS000';  -- gives the lock back
-    exception when sqlstate 'OS000' then
+    exception when lock_not_available or sqlstate 'OS000' then
         null;
     end;
     -- Of several of one kind the first stays: at a stricter isolation level each submit adds one.

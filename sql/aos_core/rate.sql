@@ -64,7 +64,7 @@ create function aos_core._lock_rates() returns timestamptz
 as $$
 begin
     -- One lock for all buckets, the one of the limits of turns: nobody holds one of them and waits for another.
-    perform pg_advisory_xact_lock(20481, 2);
+    lock table only aos_core.limit_gate in share update exclusive mode;
     return aos_core._now();
 end
 $$;

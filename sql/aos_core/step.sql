@@ -189,7 +189,7 @@ begin
     return (select case
             when bool_or(s.status = 'awaiting_approval') then 'awaiting_approval'
             when bool_or(s.status = 'awaiting_result') then 'awaiting_tool'
-            when r.runner = 'external' and bool_or(s.status = 'approved') then 'awaiting_tool'
+            when r.runner = 'external' and bool_or(s.status in ('approved', 'running')) then 'awaiting_tool'
             when r.runner = 'external' then 'awaiting_model'
             else 'queued'
         end

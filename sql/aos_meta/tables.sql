@@ -12,6 +12,8 @@ create table aos_meta.setting (
         check (case when name = 'approval_expires_after' then coalesce((value #>> '{}')::interval > interval '0', false) else true end),
     constraint embedding_model_is_a_name_or_null
         check (name <> 'embedding_model' or value::text ~ '^(null|".+")$'),
+    constraint function_deadline_is_at_most_five_minutes
+        check (case when name = 'function_deadline_seconds' then jsonb_typeof(value) = 'number' and value::text::numeric between 0.001 and 300 else true end),
     constraint http_timeout_is_between_1_and_300_seconds
         check (name <> 'http_timeout_seconds' or value::text ~ '^([1-9]\d?|[12]\d\d|300)$'),
     constraint http_limits_are_whole_numbers_above_0
@@ -117,6 +119,7 @@ insert into aos_meta.setting (name, value, description, is_builtin) values
     ('history_turns', '8', 'How many earlier turns a model is shown, where the persona''s params do not say otherwise; null: all that fit its context window.', true),
     ('approval_expires_after', '"7 days"', 'How long a person may take to approve a tool call.', true),
     ('embedding_model', 'null', 'Name of the registered model that aos_meta.embed uses; null: session memory is searched by words only.', true),
+    ('function_deadline_seconds', '120', 'Most time for a call of a skill that is a SQL function.', true),
     ('http_timeout_seconds', '20', 'Most time for a call of an http skill, where its endpoint does not say otherwise.', true),
     ('http_max_request_bytes', '262144', 'Longest body that an http skill sends.', true),
     ('http_max_response_bytes', '1048576', 'Longest body that an http skill reads, where its endpoint does not say otherwise; a longer one is refused.', true),

@@ -122,11 +122,12 @@ create function aos_skills._is_repeatable(skill_id uuid, arguments json) returns
 as $$
 begin
     return coalesce((select coalesce(e.is_idempotent, upper(coalesce(e.method, _is_repeatable.arguments ->> 'method', 'GET')) in ('GET', 'PUT', 'DELETE'))
-                       from aos_skills.http_endpoint as e where e.skill_id = _is_repeatable.skill_id), false);
+                       from aos_skills.http_endpoint as e where e.skill_id = _is_repeatable.skill_id),
+        (select s.is_idempotent from aos_skills.skill as s where s.skill_id = _is_repeatable.skill_id), false);
 end
 $$;
 comment on function aos_skills._is_repeatable(uuid, json) is
-    'Whether a request of an http skill may be sent once more when it is not known what became of it.';
+    'Whether a call of a skill that acts outside the database may be made once more when it is not known what became of it.';
 
 create function aos_skills._refuse_http_templates(parameters jsonb, url text, headers jsonb, body jsonb) returns void
     language plpgsql stable set search_path = pg_catalog, pg_temp
@@ -188,7 +189,7 @@ begin
         register_http_skill.body);
     update aos_skills.skill as s
        set description = register_http_skill.description, parameters = register_http_skill.parameters, implementation = 'http',
-           function_name = null, approval = register_http_skill.approval, risk = register_http_skill.risk, is_active = true
+           function_name = null, is_idempotent = false, approval = register_http_skill.approval, risk = register_http_skill.risk, is_active = true
      where s.name = register_http_skill.name and s.tenant_id is not distinct from v_tenant_id
     returning s.skill_id into v_skill_id;
     if v_skill_id is null then

@@ -74,9 +74,9 @@ comment on function aos_skills._register_builtin(uuid, regprocedure) is
 
 select aos_skills._register_builtin('b0a05000-0000-5000-8000-000000000001', 'aos_skills.describe_schema(text)');
 
-insert into aos_skills.skill (skill_id, name, description, parameters, implementation, is_builtin)
+insert into aos_skills.skill (skill_id, name, description, parameters, implementation, is_idempotent, is_builtin)
 values ('b0a05000-0000-5000-8000-000000000004', 'web_search', 'Searches the web and returns the best results with title, address and summary.',
     '{"type": "object", "properties": {"query": {"type": "string", "description": "what to search for"}}, "required": ["query"], "additionalProperties": false}',
-    'external', true);
+    'external', true, true);
 insert into aos_skills.role_skill (role_name, skill_id, is_builtin)
 values ('agent', 'b0a05000-0000-5000-8000-000000000004', true);

@@ -10,6 +10,7 @@ create table aos_skills.skill (
     approval text not null default 'auto',
     approver_role text,
     needs_role boolean not null default false,
+    is_idempotent boolean not null default false,
     is_active boolean not null default true,
     is_builtin boolean not null default false,
     created_at timestamptz not null default now(),
@@ -19,6 +20,7 @@ create table aos_skills.skill (
     constraint skill_parameters_are_a_schema_of_an_object check (parameters @> '{"type": "object"}'),
     constraint skill_implementation_is_known check (implementation in ('sql_function', 'sql_query', 'http', 'external')),
     constraint sql_function_skills_name_their_function check ((implementation = 'sql_function') = (function_name is not null)),
+    constraint only_external_skills_say_here_that_they_are_idempotent check (not is_idempotent or implementation = 'external'),
     constraint skill_risk_is_known check (risk in ('low', 'medium', 'high')),
     constraint skill_approval_is_known check (approval in ('auto', 'ask', 'never')),
     constraint skill_approver_has_a_role foreign key (approver_role) references aos_auth.role (role_name)
@@ -35,6 +37,7 @@ comment on column aos_skills.skill.risk is 'low, medium or high: what aos_skills
 comment on column aos_skills.skill.approval is 'auto: runs at once. ask: waits for a person''s yes. never: is refused.';
 comment on column aos_skills.skill.approver_role is 'Role that whoever approves a call must have by aos_auth.role_grant; null: whoever may approve at all.';
 comment on column aos_skills.skill.needs_role is 'True: only in conversations of a principal who has, by aos_auth.role_grant, a role that aos_skills.role_skill allows the skill to.';
+comment on column aos_skills.skill.is_idempotent is 'Of an external skill: true: a call whose worker was lost is made once more, under the same key; false: a person is asked. Of an http skill http_endpoint says that; what the others do in the database is undone with their worker.';
 comment on column aos_skills.skill.is_builtin is 'True while the row is as CREATE EXTENSION made it; pg_dump leaves such rows out.';
 
 create table aos_skills.role_skill (

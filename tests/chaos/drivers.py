@@ -6,6 +6,7 @@ connects again and asks the rows what is to be done. What it met on the way is c
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -43,11 +44,13 @@ class Run:
 
     Args:
         server: where they work.
+        world_url: where the services are.
         seed: of the run.
     """
 
-    def __init__(self, server: Server, seed: int) -> None:
+    def __init__(self, server: Server, world_url: str, seed: int) -> None:
         self.server = server
+        self.world_url = world_url
         self.seed = seed
         self.stop = threading.Event()
         self.turn_ids: dict[int, str] = {}
@@ -248,7 +251,8 @@ class Outside:
 
     def __call__(self) -> None:
         dsn = self.run.server.database.conninfo(user=self.login)
-        options = ["--dsn", dsn, "--lease", str(LEASE)]
+        tools = str(CHECKOUT / "tests/chaos/worker_tools.py")
+        options = ["--dsn", dsn, "--lease", str(LEASE), "--tools", tools]
         # Told to abort, it writes down where it stands.
         command = [sys.executable, "-X", "faulthandler", "-m", "pgagentos.worker", *options]
         while not self.run.stop.is_set():
@@ -257,6 +261,7 @@ class Outside:
                 subprocess.Popen(
                     command,
                     cwd=CHECKOUT / "plpy_src",
+                    env={**os.environ, "CHAOS_WORLD": self.run.world_url},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 DRIVERS = {"work": 9, "stepwise": 4, "select": 4, "outside": 4}
 #: What a tool call is, and how often it is drawn.
 #: note and nap are SQL functions that write a row, nap takes a while; sign needs a person's yes;
-#: fetch (GET) and put (PUT) are requests that may be repeated, charge (POST) is one that may not.
-TOOLS = {"note": 8, "nap": 1, "sign": 2, "fetch": 4, "put": 3, "charge": 3}
+#: fetch (GET) and put (PUT) are requests that may be repeated, charge (POST) is one that may not;
+#: errand is a tool of outside workers that calls a service, and may not be repeated either.
+TOOLS = {"note": 8, "nap": 1, "sign": 2, "fetch": 4, "put": 3, "charge": 3, "errand": 8}
 #: A turn that is rolled back has called its services all the same, and nobody can know.
-NOT_BY = {"select": {"charge"}, "outside": {"charge"}}
+NOT_BY = {"select": {"charge", "errand"}, "stepwise": {"errand"}, "work": {"errand"}}
 FUNCTIONS = frozenset({"note", "nap", "sign"})
-SERVICES = frozenset({"fetch", "put", "charge"})
+SERVICES = frozenset({"fetch", "put", "charge", "errand"})
 TENANTS = 3
 
 

@@ -124,6 +124,12 @@ def _build_tenant(admin: psycopg.Connection, tenant: int, world_url: str) -> Non
             "select aos_skills.allow_host('127.0.0.1', %s, %s, %s, 'http', true)",
             (tenant_id, tool, address.port),
         )
+    admin.execute(
+        "insert into aos_skills.skill (tenant_id, name, description, implementation, parameters)"
+        " values (%s, 'errand', 'Calls a service.', 'external', %s)",
+        (tenant_id, _PARAMETERS),
+    )
+    admin.execute("select aos_agent.grant_skill(%s, 'errand')", (f"outside_{tenant}",))
     for tool in (*sorted(FUNCTIONS), *_METHODS):
         for name in (f"inside_{tenant}", f"outside_{tenant}"):
             admin.execute("select aos_agent.grant_skill(%s, %s)", (name, tool))

@@ -88,7 +88,7 @@ def test_no_turn_is_lost_or_doubled_whatever_is_killed(
     conversations = draw(SEED, TURNS, CAST)
     plans = [plan for conversation in conversations for plan in conversation]
     print(f"\nchaos: seed {SEED}, {len(plans)} turns in {len(conversations)} conversations")
-    run = Run(server, SEED)
+    run = Run(server, world.url, SEED)
     has_outside = any(plan.driver == "outside" for plan in plans)
     killer = Killer(run, len(plans), KILLS, has_outside)
     threads = [

@@ -37,6 +37,8 @@ from chaos import plans
 FAILURES = {"429": 0.03, "500": 0.03, "reset": 0.02, "half": 0.02}
 #: So often a hard turn's first model call fails: more than one call's patience, less than a turn's.
 HARD_FAILURES = 4
+#: Services that take a while, so that their callers die in the middle.
+SLOW = ("charge", "errand")
 
 
 class World:
@@ -101,7 +103,7 @@ class World:
         self.note(kind="service", turn=turn, call=call, tool=tool, key=key, outcome=outcome)
         chance = self.chance(tool, turn, call)
         if not self.is_calm:
-            await asyncio.sleep(chance.uniform(0.05, 0.4) if tool == "charge" else 0.03)
+            await asyncio.sleep(chance.uniform(0.05, 0.4) if tool in SLOW else 0.03)
         return outcome, {"done": f"{tool} {turn} {call}"}
 
 

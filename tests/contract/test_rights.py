@@ -71,6 +71,8 @@ SHARED_TABLES = {
     "aos_agent.sql_function_access",
     "aos_auth.role",
     "aos_auth.ticket_key",
+    "aos_core.lane_gate",
+    "aos_core.limit_gate",
     "aos_core.rate_bucket",
     "aos_meta.llm_model_registry",
     "aos_meta.provider",

@@ -241,7 +241,7 @@ def test_every_table_had_a_row_to_lose(dumps: tuple[dict[str, list[Any]], dict[s
     # two partitions of the event log are for months to come
     assert len([t for t, rows in before.items() if not rows and "event_log_20" in t]) == 2
     empty = [t for t, rows in before.items() if not rows and "event_log_20" not in t]
-    assert empty == []
+    assert empty == ["aos_core.lane_gate", "aos_core.limit_gate"]  # always: they are locks
 
 
 def test_every_row_of_every_table_is_as_it_was(copy: Copy) -> None:

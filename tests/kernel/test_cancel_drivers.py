@@ -383,6 +383,23 @@ def test_a_plain_user_cancels_the_turn_of_another_plain_user(
     scene.play.release()
 
 
+def test_whoever_cancels_loads_nothing_that_drives_turns(
+    scene: Scene, session: psycopg.Connection
+) -> None:
+    """It would take longer than all the rest of the cancel, and than most statements."""
+    session.execute("select count(*) from aos_core.run")
+    assert cancel(session, scene.start()) == "cancelled"
+    session.execute(
+        "create function pg_temp.loaded() returns setof text language plpython3u as"
+        " $$import sys; return [m for m in sys.modules if m.startswith('pgagentos')]$$"
+    )
+    loaded = {row[0] for row in session.execute("select pg_temp.loaded()")}
+    assert "pgagentos.identity" in loaded
+    assert loaded.isdisjoint(
+        {"pgagentos.agent.driver", "pgagentos.carrier", "pgagentos.net.client"}
+    )
+
+
 def test_a_superusers_session_honours_the_mark_before_its_next_step(
     scene: Scene, plain: psycopg.Connection, session: psycopg.Connection, in_background: Background
 ) -> None:

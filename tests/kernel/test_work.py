@@ -298,6 +298,33 @@ def test_tokens_count_against_a_rate_limit_while_the_turn_goes_on(
     )
 
 
+def test_a_fallback_model_is_called_and_counted_at_its_own_provider(
+    scene: Scene, worker: psycopg.Connection, play_server: PlayServer
+) -> None:
+    fallback = play_server.play(f"{scene.name}-fallback")
+    model = scene.add_fallback(fallback.url)
+    provider = scene.value(
+        "update aos_meta.provider as p set tokens_per_minute = 60 from aos_meta.llm_model_registry"
+        " as m where m.model_name = %s and p.provider = m.provider returning p.provider",
+        model,
+    )
+    # The first answer uses more than the fallback's provider has, so the second turn has to wait.
+    scene.says(forever(fails(401)))
+    fallback.add(says("from there", usage=(100000, 5)), says("too early"))
+    first = submit(scene)
+    work(worker)
+    assert status(scene, first) == "completed"
+    second = submit(scene)
+    work(worker)
+    assert status(scene, second) not in ("completed", "failed")
+    assert len(fallback.requests()) == 1
+    scene.connection.execute(
+        "update aos_meta.provider set tokens_per_minute = null where provider = %s", (provider,)
+    )
+    drain(scene, worker, second)
+    assert len(fallback.requests()) == 2
+
+
 # --- turns that are broken ------------------------------------------------------------------------
 
 

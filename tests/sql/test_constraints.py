@@ -74,6 +74,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "setting",
         {"name": "approval_expires_after", "value": "-1 days"},
     ),
+    "function_deadline_is_at_most_five_minutes": (
+        "setting",
+        {"name": "function_deadline_seconds", "value": 301},
+    ),
     "http_timeout_is_between_1_and_300_seconds": (
         "setting",
         {"name": "http_timeout_seconds", "value": 301},
@@ -165,6 +169,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "skill_parameters_are_a_schema_of_an_object": ("skill", {"parameters": {"type": "array"}}),
     "skill_implementation_is_known": ("skill", {"implementation": "magic"}),
     "sql_function_skills_name_their_function": ("skill", {"implementation": "sql_function"}),
+    "only_external_skills_say_here_that_they_are_idempotent": (
+        "skill",
+        {"implementation": "http", "is_idempotent": True},
+    ),
     "skill_approval_is_known": ("skill", {"approval": "maybe"}),
     "skill_name_is_unique_in_its_tenant": ("skill", {"skill_id": NEW}),
     "shared_skill_name_is_unique": ("shared_skill", {"skill_id": NEW}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
 from house import House, name
@@ -65,6 +66,26 @@ def test_a_tool_cannot_reach_the_kernel(site: Site, owner: House, statement: str
     call = owner.tool(owner.turn(agent), skill, {"statement": statement})
     assert call["status"] == "failed"
     assert call["result"].startswith(("42501: ", "0A000: cannot set parameter"))
+
+
+def test_statement_timeout_ends_a_tool_that_does_not_end(site: Site, owner: House) -> None:
+    agent = agent_with_tools(site, owner)
+    owner.rows("create table if not exists public.trace (at timestamptz)")
+    role = owner.one("select db_role from aos_agent.agent where agent_id = %s", agent.agent_id)
+    owner.rows(f"grant insert on public.trace to {role}")
+    skill = owner.function_skill(
+        agent,
+        "f() returns text language plpgsql set search_path = pg_catalog as"
+        " $$ begin insert into public.trace values (now()); perform pg_sleep(3600); return 'x'; end $$",
+    )
+    turn = owner.turn(agent)
+    owner.rows("set statement_timeout = '300ms'")
+    try:
+        with pytest.raises(psycopg.errors.QueryCanceled, match="statement timeout"):
+            owner.tool(turn, skill)
+    finally:
+        owner.rows("reset statement_timeout")
+    assert owner.rows("select from public.trace") == []
 
 
 @pytest.mark.parametrize("change", ["security invoker", "set search_path = public", "rename"])

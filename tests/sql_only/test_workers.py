@@ -415,3 +415,30 @@ def test_pgagentos_worker_drives_many_turns_of_many_tenants_as_the_operator(
         status, errors = start("--once").end()
     assert (status, errors) == (0, "")
     assert {owner.status(turn) for turn in turns} == {"completed"}
+
+
+def test_a_request_whose_worker_was_lost_waits_for_a_person(site: Site, owner: House) -> None:
+    """The worker makes the requests here, and a POST must not be made twice."""
+    agent = owner.agent()
+    skill = owner.call(
+        "aos_skills.register_http_skill", "order", "An order.", Jsonb({"type": "object"}), "POST",
+        "http://127.0.0.1/orders", tenant_id=agent.tenant_id,
+    )  # fmt: skip
+    assert skill is not None
+    owner.call("aos_agent.grant_skill", agent.name, "order")
+    turn = owner.turn(agent)
+    worker = site.as_(site.person(agent.tenant_id, "worker").role)
+    fence = worker.call("aos_agent.claim_turn", name("worker"))["fence"]
+    wanted = Jsonb({"tool_calls": [{"call_id": "c1", "name": "order", "arguments": {}}]})
+    state = worker.call("aos_agent.record_model_reply", turn, wanted, None, fence)
+    assert [call["status"] for call in state["pending"]] == ["awaiting_result"]
+    assert "http" in state["pending"][0]
+    worker.call("aos_agent.release_turn", turn, fence)
+    assert worker.call("aos_agent.claim_turn", name("worker")) is None
+    [(step_id,)] = owner.rows(
+        "select step_id from aos_agent.pending_approval where turn_id = %s", turn
+    )
+    owner.call("aos_agent.approve_tool_call", step_id)
+    state = worker.call("aos_agent.claim_turn", name("worker"))
+    assert [call["status"] for call in state["pending"]] == ["awaiting_result"]
+    assert state["pending"][0]["idempotency_key"] == f"{turn}-2"

@@ -80,12 +80,12 @@ def test_open_steps_of_a_dead_letter_are_closed(queue: Queue) -> None:
     asked = queue.house.skill(agent, approval="ask")
     turn_id = queue.submit(agent)
     [(_, fence)] = worker.claim()
-    queue.house.tool(turn_id, skill, fence=fence)
+    queue.house.tool(turn_id, skill, fence=fence)  # the worker has begun this call
     queue.house.tool(turn_id, asked, fence=fence)
     queue.house.rows("update aos_core.queue set attempt = 4 where run_id = %s", turn_id)
     assert worker.give_back(turn_id, fence, FAILURE) == "failed"
     assert queue.house.steps(turn_id) == [
-        ("model", "completed"), ("tool", "cancelled"), ("tool", "cancelled"),
+        ("model", "completed"), ("tool", "failed"), ("tool", "cancelled"),
     ]  # fmt: skip
     assert queue.house.rows(
         "select decision from aos_core.approval as a join aos_core.step as s using (step_id)"

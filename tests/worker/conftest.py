@@ -75,12 +75,14 @@ def start_worker(database: Database, outside: Scene) -> Iterator[Start]:
         yield start
 
 
-def external_skill(scene: Scene, skill: str, **columns: str) -> None:
+def external_skill(
+    scene: Scene, skill: str, approval: str = "auto", *, is_idempotent: bool = False
+) -> None:
     """Give the agent a skill that the worker runs."""
     scene.connection.execute(
         "insert into aos_skills.skill (tenant_id, name, description, implementation, parameters,"
-        " approval) values (%s, %s, 'Does what is wanted.', 'external', '{\"type\": \"object\"}',"
-        " %s)",
-        (scene.tenant_id, skill, columns.get("approval", "auto")),
+        " approval, is_idempotent) values (%s, %s, 'Does what is wanted.', 'external',"
+        ' \'{"type": "object"}\', %s, %s)',
+        (scene.tenant_id, skill, approval, is_idempotent),
     )
     scene.value("select aos_agent.grant_skill(%s, %s)", scene.name, skill)

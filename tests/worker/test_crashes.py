@@ -11,7 +11,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from cluster import CHECKOUT, Cluster, start_local
+from cluster import CHECKOUT, Cluster, Database, start_local
+from http_skill.test_turns import register
 from kernel.background import wait_for
 from kernel.replies import calls, held, says, tool_call
 from kernel.scene import Scene, make_scene
@@ -70,7 +71,7 @@ def test_another_worker_takes_over_from_one_that_was_killed_in_a_model_call(
 def test_another_worker_takes_over_from_one_that_was_killed_in_a_tool(
     outside: Scene, start_worker: Start, tmp_path: Path
 ) -> None:
-    external_skill(outside, "post")
+    external_skill(outside, "post", is_idempotent=True)
     service = Play(outside.play.control_url, outside.play.base_url, outside.play.name + "-tool")
     service.add(held(Answer("lost")), Answer("found"))
     outside.says(calls(tool_call("post", {"url": service.url}, "c1")), says("Posted."))
@@ -158,7 +159,7 @@ def test_a_tool_that_cannot_be_stopped_does_not_keep_a_worker_that_is_told_to(
     outside.says(calls(tool_call("sleep", {}, "c1")))
     outside.start()
     tools = write_tools(tmp_path, "import time\ndef sleep(): time.sleep(3600)\n")
-    worker = start_worker("--tools", tools)
+    worker = start_worker("--tools", tools, "--grace", "0.1")
     worker.wait_for("tool call")
     assert worker.stop() == (0, "")
     assert len(worker.events("given back")) == 1
@@ -195,6 +196,35 @@ def test_a_cancelled_turn_is_dropped_at_once(outside: Scene, start_worker: Start
     assert outside.steps(turn) == []
 
 
+@pytest.mark.parametrize("kind", ["function", "request", "request that must not be repeated"])
+def test_a_turn_is_cancelled_in_a_tool_that_the_database_runs(
+    outside: Scene, start_worker: Start, kind: str
+) -> None:
+    service = Play(outside.play.control_url, outside.play.base_url, outside.play.name + "-slow")
+    if kind == "function":
+        outside.skill("order(id text) returns text language sql as $$select pg_sleep(3600)::text$$")
+    else:
+        register(outside, service, method="GET" if kind == "request" else "POST")
+        service.add(held(Answer("nobody reads this")))
+    outside.says(calls(tool_call("order", {"id": "7"}, "c1")), says("next"))
+    turn = outside.start()
+    worker = start_worker("--poll", "3600")
+    worker.wait_for("listening")
+    if kind == "function":
+        wait_for(
+            outside.connection,
+            "exists (select from pg_stat_activity where wait_event = 'PgSleep'"
+            " and query like '%record_model_reply%')",
+        )
+    else:
+        service.arrived(1)
+    assert outside.value("select aos_agent.cancel_turn(%s)", turn)["status"] == "cancelled"
+    assert outside.run_turn(turn)["status"] == "cancelled"
+    following = outside.start()
+    worker.wait_for("completed", turn_id=str(following))
+    assert len(worker.events("worker error", "not given back")) == 0
+
+
 def test_nobody_stops_a_turn_by_saying_that_it_was_cancelled(
     outside: Scene, start_worker: Start, connection: psycopg.Connection
 ) -> None:
@@ -222,6 +252,25 @@ def test_a_claim_that_is_gone_is_noticed_by_the_heartbeat_too(
     outside.play.arrived(1)
     connection.execute("update aos_core.queue set fence = fence + 1 where run_id = %s", (turn,))
     worker.wait_for("claim lost", turn_id=str(turn))
+
+
+def test_a_claim_that_somebody_cancels_does_not_end_the_worker(
+    outside: Scene, start_worker: Start, database: Database, connection: psycopg.Connection
+) -> None:
+    outside.says(says("done"))
+    turn = outside.start()
+    with database.connect() as other, other.transaction():
+        other.execute("lock table aos_core.queue")  # the worker cannot claim
+        worker = start_worker()
+        waiting = (
+            "select pid from pg_stat_activity"
+            " where query like '%claim_turn%' and state = 'active' and wait_event_type = 'Lock'"
+        )
+        wait_for(connection, f"exists ({waiting})")
+        assert connection.execute(
+            f"select bool_and(pg_cancel_backend(pid)) from ({waiting}) as w"
+        ).fetchone() == (True,)
+    worker.wait_for("completed", turn_id=str(turn))
 
 
 @pytest.fixture(scope="module")

@@ -420,7 +420,7 @@ def test_a_turn_that_fails_in_the_middle_of_its_calls_closes_them(lone: House) -
     reply(lone, turn, fence, tool_calls=[call(skill, "c1")])
     error = {"kind": "invalid_request", "message": "the tools are broken"}
     assert lone.call("aos_agent.fail_turn", turn, Jsonb(error), fence)["status"] == "failed"
-    assert lone.steps(turn) == [("model", "completed"), ("tool", "cancelled")]
+    assert lone.steps(turn) == [("model", "completed"), ("tool", "failed")]
 
 
 def test_an_approved_skill_of_the_database_has_run_when_the_turn_is_claimed(lone: House) -> None:
@@ -493,3 +493,29 @@ def test_the_tools_of_the_last_call_are_withheld_and_named_all_the_same(lone: Ho
     assert (state["tools"], state["tool_choice"]) == ([], "none")
     assert [tool["name"] for tool in state["withheld_tools"]] == [skill]
     assert "no tool calls left" in state["note"]
+
+
+def test_tokens_count_at_the_provider_of_the_model_that_answered(lone: House) -> None:
+    tenant_id = lone.tenant()
+    other = lone.one(
+        "select model_name from aos_meta.llm_model_registry where provider = 'anthropic' limit 1"
+    )
+    persona = lone.persona(tenant_id, fallback_model_id=lone.model(other))
+    lone.rows(
+        "update aos_meta.provider set tokens_per_minute = 1000"
+        " where provider in ('openai', 'anthropic')"
+    )
+    turn = lone.turn(lone.agent(tenant_id, persona))
+    usage = {"input_tokens": 700, "output_tokens": 0}
+    reply(lone, turn, claim(lone)["fence"], content="Done.", model=other, usage=usage)
+    had = lone.rows(
+        "select scope, tokens from aos_core.rate_bucket where scope_id = %s and scope like %s"
+        " order by scope",
+        str(tenant_id),
+        "tenant of %",
+    )
+    assert [(scope, round(tokens or 0)) for scope, tokens in had] == [
+        ("tenant of anthropic", 700),
+        ("tenant of openai", 0),
+    ]
+    lone.rows("update aos_meta.provider set tokens_per_minute = null")

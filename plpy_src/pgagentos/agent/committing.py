@@ -19,22 +19,26 @@ from ..errors import AgentOSError, ClaimLost
 from ..net.wait import PAUSE, SLICE, Interrupted, Loop, Steps, Wait
 from ..store import queue, turns
 from ..store.queue import Claim
-from ..turn import Turn
+from ..turn import Model, Turn
 from . import failures, loop
 from .rate_limits import RateLimits
 
 if TYPE_CHECKING:
-    from .driver import Session
     from .model_call import NoAnswer
+    from .session import Session
 
 #: Seconds until others may take a turn whose driver does not say that it is alive. The lock that a
 #: backend holds for each of its turns says much sooner that it is dead; this is for one that hangs,
-#: and has to be longer than any tool of the database, during which a driver says nothing.
+#: and has to be longer than any tool of the database, during which a driver says nothing: five
+#: minutes (setting function_deadline_seconds).
 LEASE = 600.0
 #: Most turns that share a commit. Their requests are sent together, so their answers come together,
 #: and each waits until all of them are worked on: with 32 a backend makes 5 % fewer calls, with
 #: 10 it needs more of the processor and makes no more (bench/, phase worker).
 BATCH = 16
+#: Seconds after which what the turns have come to is committed before the next one goes on: many
+#: slow tools one after the other must neither outlast the lease nor lose each other's results.
+LONG = 1.0
 #: Seconds between two looks at what was cancelled, or taken by others.
 LOOK_INTERVAL = 0.1
 #: Seconds after which skills, limits and prompt of a turn are read anew.
@@ -97,9 +101,9 @@ class Driver:
                 self._database, turn.context.run_id, self.claims[turn.context.run_id].fence, LEASE
             )
 
-    def admit(self, turn: Turn) -> Iterable[Wait]:
+    def admit(self, turn: Turn, model: Model) -> Iterable[Wait]:
         """See :class:`pgagentos.agent.loop.Pace`."""
-        while seconds := self.rate_limits.delay(turn):
+        while seconds := self.rate_limits.delay(turn, model.endpoint.provider):
             yield from self.checkpoint(turn)
             yield from self.rate_limits.wait(turn, seconds)
 
@@ -156,9 +160,16 @@ class Driver:
     def begin(self, claims: list[Claim]) -> None:
         """Take turns in; the claims are committed."""
         contexts = self._read_all(claims)
+        until = time.monotonic() + LONG
         for claim in claims:
+            if claim.run_id not in self.claims:
+                continue  # given back meanwhile
             steps = self._drive(claim, contexts.pop(claim.run_id, None))
             self._loop.add(self._in_stretches(claim, steps), claim.run_id)
+            if time.monotonic() >= until:  # a tool has taken so long
+                self._commit_all()
+                contexts.clear()
+                until = time.monotonic() + LONG
         self._commit_all()
 
     def run_once(self, timeout: float) -> None:
@@ -281,7 +292,8 @@ class Driver:
             self._budget_reads.clear()
             if lost := [run_id for run_id in lost if self._loop.drop(run_id)]:
                 self._leave(lost)
-            self._loop.go_on()
+            self._renew()
+            self._loop.go_on(LONG)
 
     def _write_records(self) -> list[str]:
         """Write what the turns have come to; returns those that are another's by now."""
@@ -312,7 +324,7 @@ class Driver:
             left.append(run_id)
             if isinstance(result, Exception) and not isinstance(result, ClaimLost):
                 self.failure = result
-                self._give_back(claim, _error_value(result))
+                self._give_back(claim, failures.driver_error(result))
         self._leave(left)
 
     def _leave(self, run_ids: list[str]) -> None:
@@ -328,10 +340,7 @@ class Driver:
             self.show()
         if not self.claims:
             return
-        if now >= self._next_renewal:
-            self._next_renewal = now + LEASE / 3
-            queue.renew(self._database, self.name, LEASE)
-            self._transactions.commit()  # it has locked turns before their conversations
+        self._renew()
         held = queue.held(self._database, self.name)
         gone = [c.run_id for c in self.claims.values() if (c.run_id, c.fence) not in held]
         # A turn that has just ended is gone too; the loop is about to say so.
@@ -339,10 +348,9 @@ class Driver:
             self._leave(lost)
         self._commit_all()
 
-
-def _error_value(error: Exception) -> dict[str, Any]:
-    """An error of a turn's driver, as the queue keeps it."""
-    if isinstance(error, (AgentOSError, DatabaseError)):
-        return {"kind": "driver", "sqlstate": error.sqlstate, "message": error.message}
-    text = f"internal error: {type(error).__name__}"
-    return {"kind": "driver", "sqlstate": "XX000", "message": text}
+    def _renew(self) -> None:
+        """Say in time that the driver is alive; nothing is open before and after it."""
+        if self.claims and time.monotonic() >= self._next_renewal:
+            self._next_renewal = time.monotonic() + LEASE / 3
+            queue.renew(self._database, self.name, LEASE)
+            self._transactions.commit()  # it has locked turns before their conversations

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from .. import audit
-from ..carrier import Carrier
 from ..database import Database
 from ..errors import InvalidInput
-from ..identity import Identities
-from ..in_flight import InFlight
 from ..net.wait import Interrupted, Wait, run
 from ..price import UNITS
 from ..providers.wire import dumps
 from ..store import turns
-from ..turn import Turn
+from ..turn import Model, Turn
 from . import failures, loop
 from .model_call import NoAnswer
-from .tool_call import Tools
+from .session import Session
 
 
 class OneTransaction:
@@ -32,7 +29,7 @@ class OneTransaction:
         self._database.status.step(*turn.act)
         return ()
 
-    def admit(self, turn: Turn) -> tuple[Wait, ...]:
+    def admit(self, turn: Turn, model: Model) -> tuple[Wait, ...]:
         """See :class:`pgagentos.agent.loop.Pace`."""
         return ()
 
@@ -60,18 +57,6 @@ class OneTransaction:
     def puts_off(self, turn: Turn, failure: NoAnswer, step_no: int) -> bool:
         """See :class:`pgagentos.agent.loop.Pace`."""
         return False
-
-
-class Session:
-    """What drives turns in one backend: it keeps connections and plans, never answers."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
-        self.identities = Identities(database)
-        self.carrier = Carrier(database.interrupts)
-        self.tools = Tools(database)
-        self.in_flight = InFlight()
-        self.pace = OneTransaction(database)
 
 
 def run_turn(session: Session, run_id: str, nowait: bool) -> str:
@@ -160,6 +145,7 @@ def _advance(session: Session, turn: Turn) -> None:
     context = turn.context
     if context.runner != "database":
         return
+    pace = OneTransaction(session.database)
     is_interrupted = True
     try:
         with (
@@ -167,9 +153,7 @@ def _advance(session: Session, turn: Turn) -> None:
             session.database.status.driving(context),
         ):
             run(
-                loop.advance(
-                    session.database, turn, session.carrier.exchange, session.tools, session.pace
-                ),
+                loop.advance(session.database, turn, session.carrier.exchange, session.tools, pace),
                 session.database.interrupts,
             )
         is_interrupted = False
@@ -177,7 +161,7 @@ def _advance(session: Session, turn: Turn) -> None:
         if context.is_uncommitted:
             raise
         _make_sure_of_cancel(session, interrupted, context.run_id)
-        session.pace.cancel(turn)
+        pace.cancel(turn)
         is_interrupted = False
     finally:
         # The rows go when the caller rolls back, or is cancelled or killed; the money is spent.

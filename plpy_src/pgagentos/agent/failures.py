@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..database import Database
-from ..errors import TURN_FAILURES, ProviderError
+from ..database import Database, DatabaseError
+from ..errors import TURN_FAILURES, AgentOSError, ProviderError
 from ..providers.base import ChatReply
 from ..store import turns
 from ..turn import Turn
@@ -114,3 +114,11 @@ def over_budget(exhausted: Exhausted) -> dict[str, Any]:
         "hint": exhausted.hint,
         **exhausted.details,
     }
+
+
+def driver_error(error: Exception) -> dict[str, Any]:
+    """An error of a turn's driver, as the queue keeps it."""
+    if isinstance(error, (AgentOSError, DatabaseError)):
+        return {"kind": "driver", "sqlstate": error.sqlstate, "message": error.message}
+    text = f"internal error: {type(error).__name__}"
+    return {"kind": "driver", "sqlstate": "XX000", "message": text}

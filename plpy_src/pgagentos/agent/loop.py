@@ -9,6 +9,7 @@ commit.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Protocol
 
 from ..database import Database
@@ -17,7 +18,7 @@ from ..providers.base import ChatReply, Message, ToolCall
 from ..providers.history import call_ids_of, result_id_of
 from ..providers.wire import dumps
 from ..store import turns
-from ..turn import FINAL, OpenCall, Skill, Turn
+from ..turn import FINAL, Model, OpenCall, Skill, Turn
 from . import failures, tool_call
 from .model_call import Answered, Exchange, NoAnswer, call_model
 
@@ -44,8 +45,8 @@ class Pace(Protocol):
     def hold(self, turn: Turn) -> None:
         """Make sure that what was just done in the database is recorded with it, or undone."""
 
-    def admit(self, turn: Turn) -> Iterable[Wait]:
-        """Wait until the turn may call its model."""
+    def admit(self, turn: Turn, model: Model) -> Iterable[Wait]:
+        """Wait until the turn may call a model."""
 
     def is_stopped(self, turn: Turn) -> bool:
         """Whether the driver goes no further with the turn, for example because it is cancelled."""
@@ -81,7 +82,7 @@ def advance(
                 return
         if not _may_call(database, turn):
             return
-        yield from pace.admit(turn)
+        yield from pace.admit(turn, turn.context.models[0])
         is_last = turn.model_calls + 1 >= turn.context.max_model_calls
         started_at = tool_call.now()
         begun, turn.open_model_call = turn.open_model_call, None
@@ -102,6 +103,7 @@ def advance(
                 LAST_CALL if is_last else None,
                 exchange,
                 f"{turn.context.run_id}-{step_no}",
+                partial(pace.admit, turn),
             )
         except NoAnswer as failure:
             failure.attempts += tried

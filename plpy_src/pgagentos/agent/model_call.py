@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from ..errors import InvalidInput, ProviderError
 from ..net.message import HttpRequest, HttpResponse, Limits
-from ..net.wait import Steps, sleep
+from ..net.wait import Steps, Wait, sleep
 from ..providers.base import ChatReply, ChatRequest, Endpoint, Message, Usage
 from ..providers.patience import patience
 from ..providers.registry import driver
@@ -69,6 +69,7 @@ def call_model(
     note: str | None,
     exchange: Exchange,
     key: str,
+    admit: Callable[[Model], Iterable[Wait]] = lambda _model: (),
 ) -> Steps[Answered]:
     """Ask the persona's model, and then its fallback model.
 
@@ -79,6 +80,7 @@ def call_model(
         key: what the call is known by, also when it is made once more after a crash. Each of its
             requests carries it, or, where the request is another one, a longer one
             (draft-ietf-httpapi-idempotency-key-header).
+        admit: waits until the fallback model may be called; the caller has waited for the first.
 
     Raises:
         NoAnswer: all of them failed.
@@ -100,6 +102,8 @@ def call_model(
             # It has a price of its own, so it becomes a step of its own.
             wasted += (failure,)
             attempts = 0
+        if failure is not None:
+            yield from admit(model)
         try:
             reply, tried = yield from _attempts(request, model, exchange, key)
         except NoAnswer as error:

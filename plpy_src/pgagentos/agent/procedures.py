@@ -13,7 +13,7 @@ from ..store.identities import require
 from .committing import LEASE, Driver
 
 if TYPE_CHECKING:
-    from .driver import Session
+    from .session import Session
 
 #: Seconds between two looks into the queue while there is room for more turns, and with nothing to
 #: do at all.

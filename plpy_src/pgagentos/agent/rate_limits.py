@@ -27,8 +27,11 @@ class RateLimits:
         """See whether there are any."""
         self._are_there = queue.has_rate_limits(self._database)
 
-    def delay(self, turn: Turn) -> float | None:
+    def delay(self, turn: Turn, provider: str) -> float | None:
         """Ask for one request.
+
+        Args:
+            provider: where it goes to.
 
         Returns:
             None: it may be sent; or seconds after which it is to be asked once more.
@@ -36,7 +39,6 @@ class RateLimits:
         if not self._are_there:
             return None
         self.count_tokens(turn)
-        provider = turn.context.models[0].endpoint.provider
         return queue.take_rate(self._database, provider, turn.context.tenant_id)
 
     def wait(self, turn: Turn, seconds: float) -> Iterable[Wait]:
@@ -49,10 +51,7 @@ class RateLimits:
 
     def count_tokens(self, turn: Turn) -> None:
         """Tell the limits what the turn's calls have used since they were told last."""
-        tokens = turn.spent.input_tokens + turn.spent.output_tokens
-        if self._are_there and tokens > turn.rated_tokens:
-            context = turn.context
-            provider = context.models[0].endpoint.provider
-            used = tokens - turn.rated_tokens
-            queue.spend_rate(self._database, provider, context.tenant_id, used)
-            turn.rated_tokens = tokens
+        if self._are_there:
+            for provider, tokens in turn.unrated.items():
+                queue.spend_rate(self._database, provider, turn.context.tenant_id, tokens)
+            turn.unrated.clear()

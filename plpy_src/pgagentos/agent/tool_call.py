@@ -140,12 +140,20 @@ class Tools:
 
     def _run_function(self, turn: Turn, skill: Skill, arguments: str) -> tuple[str, str]:
         """A SQL function with the rights of the agent's role: one statement, undone if it fails."""
+        from ..skills.time_limit import TimeIsUp, time_limit
+
+        seconds = turn.context.function_deadline_seconds
         try:
-            result = skills.call_function(self._database, turn, str(skill.function_name), arguments)
+            with time_limit(self._database, seconds):
+                result = skills.call_function(
+                    self._database, turn, str(skill.function_name), arguments
+                )
             return "completed", content_of(result)
+        except TimeIsUp:
+            return "failed", f"The tool took longer than {seconds:g} seconds and was broken off."
         except DatabaseError as error:
             if error.sqlstate[:2] == "40":  # the whole transaction has to start again
                 raise
             return "failed", f"{error.sqlstate}: {error.message}"
-        except InvalidInput as error:
+        except (InstallationError, InvalidInput) as error:
             return "failed", error.message

@@ -155,10 +155,22 @@ class Loop:
         """Whether a generator has yielded :data:`PAUSE`."""
         return bool(self._paused)
 
-    def go_on(self) -> None:
-        """Let all generators that have paused run up to their next wait."""
+    def go_on(self, seconds: float = float("inf")) -> None:
+        """Let the generators that have paused run up to their next wait.
+
+        Args:
+            seconds: after that no other one is begun with; the rest stays paused.
+        """
+        until = time.monotonic() + seconds
         paused, self._paused = self._paused, []
-        self._resume_all(paused, True)
+        paused.reverse()
+        try:
+            while paused:
+                self._resume(paused.pop(), True)
+                if time.monotonic() >= until:
+                    break
+        finally:
+            self._paused = paused[::-1] + self._paused  # in their order, before those that went on
 
     def drop(self, tag: Hashable) -> bool:
         """Close a generator before its end; it has no result.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -10,6 +9,7 @@ from typing import Any, NoReturn
 from ..errors import ProviderError
 from ..net.message import HttpResponse
 from .history import clean_tree
+from .json_text import read_json
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 #: What looks like a credential: bearer tokens, the key prefixes of the vendors, URL keys. A vendor
@@ -68,8 +68,8 @@ def error_object(response: HttpResponse) -> dict[str, Any]:
     Google's OpenAI-compatible endpoint wraps the object in an array.
     """
     try:
-        value = json.loads(response.body.decode("utf-8-sig", "replace"))
-    except (ValueError, RecursionError):
+        value = read_json(response.body.decode("utf-8-sig", "replace"))
+    except ValueError:
         return {}
     if isinstance(value, list) and value:
         value = value[0]

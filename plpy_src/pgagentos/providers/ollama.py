@@ -28,6 +28,7 @@ from ..errors import InvalidInput, ProviderError
 from ..net.message import HttpRequest, HttpResponse
 from .base import ChatReply, ChatRequest, Endpoint, FinishReason, Message, ToolCall, Usage
 from .fragment import plain_body
+from .json_text import read_json
 from .shape import count_of, object_of, text_of
 from .wire import (
     clean_text,
@@ -274,8 +275,8 @@ def _calls_in_text(content: str) -> list[dict[str, Any]]:
     calls: list[dict[str, Any]] = []
     for block in blocks:
         try:
-            value = json.loads(block)
-        except (ValueError, RecursionError):
+            value = read_json(block)
+        except ValueError:
             return []
         for item in value if isinstance(value, list) else [value]:
             call = _call_of(item)

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..net.message import HttpResponse
 from .base import ChatReply, Message, Tool, ToolCall
+from .json_text import read_json
 from .schema import with_object_root
 from .wire import dumps, is_cut_off, make_call_id
 
@@ -155,7 +156,7 @@ def _calls_in(text: str) -> list[tuple[str, str]]:
 
 def _object(text: str) -> dict[str, Any] | None:
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = read_json(text)
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from ..errors import ProviderError
 from ..net.message import HttpResponse
 from .history import clean_text, clean_tree, dumps, iter_messages, repair
 from .http_error import error_object, excerpt, raise_for_status, retry_after, scrub
+from .json_text import read_json
 
 __all__ = [
     "clean_text",
@@ -33,9 +34,6 @@ __all__ = [
     "unique_call_ids",
 ]
 
-#: Deepest nesting of a call's arguments.
-MAX_DEPTH = 500
-_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 _UNSAFE_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
 # --- bodies ------------------------------------------------------------------------------------
@@ -56,8 +54,8 @@ def parse_object(response: HttpResponse, provider: str) -> dict[str, Any]:
     if content_type and "json" not in content_type.lower():
         raise _malformed(response, provider, f"content type {excerpt(content_type, 60)}")
     try:
-        value = json.loads(response.body.decode("utf-8-sig"), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+        value = read_json(response.body.decode("utf-8-sig"))
+    except ValueError:
         raise _malformed(response, provider, "a body that is not JSON") from None
     if not isinstance(value, dict):
         raise _malformed(response, provider, "a body that is not a JSON object")
@@ -96,10 +94,6 @@ def join_body(
     return text.encode("utf-8", "replace")
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
 def _malformed(response: HttpResponse, provider: str, what: str) -> ProviderError:
     shown = scrub(excerpt(response.body[:1000].decode("utf-8", "replace"), 120))
     return ProviderError(
@@ -123,27 +117,12 @@ def parse_arguments(text: str) -> dict[str, Any] | None:
     if not text or text.isspace():
         return {}
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+        value = read_json(text)
+    except ValueError:
         return None
-    if not isinstance(value, dict) or _is_too_deep(text):
+    if not isinstance(value, dict):
         return None
     return clean_tree(value) if "\\u" in text or not text.isascii() else value
-
-
-def _is_too_deep(text: str) -> bool:
-    """Tell whether JSON is nested so deeply that PostgreSQL's parser may run out of stack."""
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
-        return False
-    depth = 0
-    for mark in _STRING_OR_BRACKET.findall(text):
-        if mark in "[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                return True
-        elif mark in "]}":
-            depth -= 1
-    return False
 
 
 def is_cut_off(text: str) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..cpu_limit import TookTooLong, cpu_limit
 from ..errors import InvalidInput
+from ..providers.json_text import read_json
 
 #: Seconds that a schema may take to be made ready, and arguments to be checked.
 _MOST_SECONDS = 0.5
@@ -90,8 +91,8 @@ def argument_error(schema: str, arguments: str) -> str | None:
     import fastjsonschema
 
     try:
-        value = json.loads(arguments)
-    except (ValueError, RecursionError):  # what PostgreSQL reads and Python does not
+        value = read_json(arguments)
+    except ValueError:  # what PostgreSQL reads and Python does not
         return "The arguments are nested too deeply, or have a number that is too long."
     if not isinstance(value, dict):
         return "The arguments must be one JSON object."

@@ -8,19 +8,16 @@ runs with the rights of the agent's role, read-only, in a subtransaction that is
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from .. import audit
 from ..database import Database, DatabaseError
 from ..errors import InstallationError, InvalidInput
-from ..net.wait import Interrupted
-from ..sandbox.deadline import Deadline
 from ..sandbox.judge import Judge, Relation
 from ..sandbox.memory import memory_cap
 from ..sandbox.node_tree import UnreadableTree, read
@@ -34,9 +31,10 @@ from ..sandbox.statement import Statement
 from ..sandbox.surroundings import Names, Surroundings, Table
 from ..store import sandbox as store
 from ..store import sandbox_objects
+from .deadline import Deadline
+from .time_limit import TimeIsUp, time_limit
 from .untrusted import wrap
 
-_UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 #: Cost of reading a page and of handling one row in every expression of a query of 400 calls:
 #: what the planner's estimate of a query cannot exceed that makes no rows of its own.
 _COST_OF_PAGE, _COST_OF_ROW = 4.0, 2.0
@@ -139,7 +137,6 @@ class _Query:
         self._agent = (agent_id, tenant_id)
         self._context: Mapping[str, Any] = {}
         self._words: frozenset[str] = frozenset()
-        self._statement_timeout = 0.0
 
     def run(self, statement: Statement) -> Mapping[str, Any]:
         """Run it within its limits."""
@@ -154,15 +151,13 @@ class _Query:
             )
         limits = Limits.of(context["settings"])
         text, relations = self._written_anew(statement, names, limits)
-        deadline = Deadline(limits.deadline_seconds)
-        caught = False
         try:
-            with memory_cap(limits.memory_megabytes * 1_048_576):
+            with (
+                time_limit(self._database, limits.deadline_seconds) as deadline,
+                memory_cap(limits.memory_megabytes * 1_048_576),
+            ):
                 return self._in_subtransaction(text, relations, limits, deadline)
-        except Interrupted:
-            if not deadline.stop() or self._is_of_operator():
-                raise  # the user's own cancel, or statement_timeout
-            caught = True
+        except TimeIsUp:
             raise QueryRefused(
                 f"The query took longer than {limits.deadline_seconds:g} seconds. Read less,"
                 f" or aggregate less."
@@ -173,9 +168,6 @@ class _Query:
             raise QueryRefused(text_of_error(error.sqlstate, "", ())) from None
         except MemoryError:
             raise QueryRefused("The query needs too much memory. Read or combine less.") from None
-        finally:
-            if deadline.stop() and not caught:
-                self._take_late_signal()
 
     def _in_subtransaction(
         self, text: str, relations: Mapping[str, Any], limits: Limits, deadline: Deadline
@@ -260,14 +252,6 @@ class _Query:
                 hint="It analyses a query with a catalogue entry that is rolled back."
                 " Use the primary server.",
             )
-        match = re.fullmatch(r"(\d+)([a-z]*)", str(found["statement_timeout"]))
-        self._statement_timeout = float(match[1]) * _UNITS.get(match[2], 0.001) if match else 0.0
-
-    def _is_of_operator(self) -> bool:
-        """Whether statement_timeout has run out too: it would not fire a second time."""
-        if not self._statement_timeout:
-            return False
-        return store.elapsed(self._database) >= self._statement_timeout
 
     def _judge(self, tree: str, relations: Mapping[str, Mapping[str, Any]]) -> Verdict:
         facts = sorted(
@@ -321,8 +305,3 @@ class _Query:
             rows *= max(1.0, row["row_count"])
             pages += row["pages"]
         return pages * _COST_OF_PAGE + rows * _COST_OF_ROW <= limits.max_cost
-
-    def _take_late_signal(self) -> None:
-        """The timer fired when the query was done: its signal must not meet the next statement."""
-        with suppress(Interrupted):
-            store.elapsed(self._database)

@@ -138,7 +138,6 @@ def schemas(database: Database, agent_id: str, tenant_id: str) -> frozenset[str]
 
 _SET_LIMITS = """
 select pg_catalog.pg_is_in_recovery() or pg_catalog.current_setting('transaction_read_only') = 'on' as is_read_only,
-       pg_catalog.current_setting('statement_timeout') as statement_timeout,
        pg_catalog.set_config('standard_conforming_strings', 'on', true),
        pg_catalog.set_config('transform_null_equals', 'off', true),
        pg_catalog.set_config('row_security', 'on', true),
@@ -166,15 +165,6 @@ def set_limits(database: Database, temporary_megabytes: int) -> Mapping[str, Any
         )
         _set_limits.append(_SET_LIMITS + (_LZ4 if rows[0]["has_lz4"] else ""))
     return database.rows(_set_limits[0], temporary_megabytes)[0]
-
-
-def elapsed(database: Database) -> float:
-    """Seconds since the client's statement began. As every statement, it lets a pending cancel act."""
-    rows = database.rows(
-        "select extract(epoch from pg_catalog.clock_timestamp()"
-        " - pg_catalog.statement_timestamp())::double precision as seconds"
-    )
-    return float(rows[0]["seconds"])
 
 
 def wrapped(statement: str, alias: str, max_rows: int) -> str:

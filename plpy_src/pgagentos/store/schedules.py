@@ -50,11 +50,17 @@ class Previous(NamedTuple):
 
 
 def due(database: Database, most: int) -> list[Key]:
-    """The schedules that are due and that whoever acts may see, the longest due first."""
+    """The schedules that are due and that whoever acts may see.
+
+    Tenants take turns, in an order of chance: the longest due of each, then the next of each.
+    """
     rows = database.rows(
-        "select s.schedule_id, s.tenant_id, s.principal_id from aos_agent.schedule as s"
-        " where s.is_active and s.next_run_at <= (select aos_core._now())"
-        " order by s.next_run_at limit $1::integer",
+        "select d.schedule_id, d.tenant_id, d.principal_id"
+        " from (select s.schedule_id, s.tenant_id, s.principal_id, row_number() over"
+        "  (partition by s.tenant_id order by s.next_run_at, s.schedule_id) as place"
+        "  from aos_agent.schedule as s"
+        "  where s.is_active and s.next_run_at <= (select aos_core._now())) as d"
+        " order by d.place, random() limit $1::integer",
         most,
     )
     return [Key(**row) for row in rows]

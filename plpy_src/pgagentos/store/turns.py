@@ -71,7 +71,8 @@ Context = tuple[bytes | None, Row]
 _CONTEXT = (
     "select c.run_id, c.tenant_id, c.conversation_id, c.agent_id, c.principal_id, c.tool_role,"
     " c.tool_role_id::bigint, c.actor, c.runner, c.status, c.model_calls,"
-    " c.used_tokens, c.max_model_calls, c.max_turn_tokens, c.system_prompt,"
+    " c.used_tokens, c.max_model_calls, c.max_turn_tokens, c.function_deadline_seconds,"
+    " c.system_prompt,"
     " c.params::text as params, c.models, c.skills, c.steps, c.messages, c.vendors,"
     " c.budgets"
 )
@@ -156,6 +157,7 @@ def _turn(
         runner=row["runner"],
         max_model_calls=row["max_model_calls"],
         max_turn_tokens=row["max_turn_tokens"],
+        function_deadline_seconds=row["function_deadline_seconds"],
         system_prompt=row["system_prompt"],
         params=json.loads(row["params"]),
         models=tuple(_model(database, m, row) for m in json.loads(row["models"])),

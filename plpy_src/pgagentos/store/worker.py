@@ -13,6 +13,8 @@ RECORD_RESULT = (
     "select aos_agent.record_tool_result($1::uuid, $2::text, $3::jsonb, $4::text, $5::bigint,"
     " $6::boolean)"
 )
+#: Has the database call a service, for a call that must not be made twice: sent once only.
+RUN_CALL = "select aos_agent.process_tool_call($1::uuid, $2::text, $3::jsonb, $4::text, $5::bigint)"
 FAIL = "select aos_agent.fail_turn($1::uuid, $2::jsonb, $3::bigint)"
 IS_CANCELLED = "select r.status = 'cancelled' from aos_core.run as r where r.run_id = $1::uuid"
 

@@ -28,8 +28,8 @@ EPILOG = """\
 The key of a provider is taken from the environment variable that its row names
 (aos_meta.provider.api_key_env), for example OPENAI_API_KEY.
 
-Stop it with SIGTERM or Ctrl-C: it gives its turns back at once, and another worker goes on with
-them. A second signal ends it without a word.
+Stop it with SIGTERM or Ctrl-C: it lets tool calls end, gives its turns back, and another worker
+goes on with them. A second signal ends it without a word.
 """
 MISSING = "pip install 'psycopg[binary]' openai anthropic requests"
 
@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         concurrency=given.concurrency,
         lease_seconds=given.lease,
         poll_seconds=given.poll,
+        grace_seconds=given.grace,
         is_once=given.once,
     )
     try:
@@ -123,6 +124,13 @@ def _parser() -> argparse.ArgumentParser:
         default=5.0,
         metavar="SECONDS",
         help="longest time between two looks at the queue (5)",
+    )
+    parser.add_argument(
+        "--grace",
+        type=_seconds,
+        default=8.0,
+        metavar="SECONDS",
+        help="how long tool calls may take to end when it is told to stop (8)",
     )
     parser.add_argument(
         "--name",

@@ -13,6 +13,10 @@ import psycopg
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 #: The transaction has to start again; the next attempt may well succeed.
 _AGAIN = ("40001", "40P01")
+#: The statement was cancelled: by cancel_turn for the sake of a tool that it ran, by somebody who
+#: meant another one, by statement_timeout. It is sent again so often in a row, after a pause in
+#: which cancel_turn does its work.
+_CANCELED, _MOST_CANCELS, _CANCEL_PAUSE = "57014", 3, 0.1
 _MOST_ATTEMPTS = 10
 
 #: The claim is another's by now, or the turn has been cancelled (docs/errors.md).
@@ -34,15 +38,18 @@ class Connections:
         self._places = asyncio.Semaphore(size)
         self._tell = tell
 
-    async def value(self, statement: str, *parameters: Any) -> Any:
+    async def value(self, statement: str, *parameters: Any, is_sent_again: bool = True) -> Any:
         """Run a statement that returns one value.
 
-        It is sent again when the connection was lost, and when the transaction has to start again:
-        all statements of the worker may be, see docs/worker_protocol.md.
+        Args:
+            is_sent_again: send it again when the connection was lost, when the transaction has to
+                start again, and when it was cancelled. All statements of the worker may be, but for
+                the one that has a service called: see docs/worker_protocol.md.
 
         Raises:
-            psycopg.Error: the statement failed.
+            psycopg.Error: the statement failed, or it is not known whether it did.
         """
+        cancels = 0
         for attempt in range(1, _MOST_ATTEMPTS + 1):
             async with self._place() as place:
                 connection = place[0]
@@ -52,11 +59,19 @@ class Connections:
                     row = await cursor.fetchone()
                     return row[0] if row else None
                 except psycopg.Error as error:
-                    if connection.closed or connection.broken:
+                    is_lost = connection.closed or connection.broken
+                    if is_lost:
                         place.clear()
-                        continue
-                    if error.sqlstate not in _AGAIN or attempt == _MOST_ATTEMPTS:
+                    if not is_sent_again:
                         raise
+                    if error.sqlstate == _CANCELED and cancels < _MOST_CANCELS:
+                        cancels += 1
+                    elif not is_lost and (
+                        error.sqlstate not in _AGAIN or attempt == _MOST_ATTEMPTS
+                    ):
+                        raise
+            if cancels:
+                await asyncio.sleep(_CANCEL_PAUSE)
         raise psycopg.OperationalError(f"the connection was lost {_MOST_ATTEMPTS} times in a row")
 
     @asynccontextmanager

@@ -8,6 +8,7 @@ the database; the SDKs carry them. They never retry: how often a call is repeate
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ class ModelClients:
     def __init__(self) -> None:
         self._http_client: httpx2.AsyncClient | None = None
         self._clients: dict[tuple[str, str], Any] = {}
+        self._sdks: dict[str, Any] = {}
 
     async def send(self, request: HttpRequest, endpoint: Endpoint, limits: Limits) -> HttpResponse:
         """Carry one request.
@@ -103,7 +105,7 @@ class ModelClients:
                 timeout=timeout,
             )
             return await http_client.send(made)
-        sdk, client = self._sdk_client(name, endpoint.base_url)
+        sdk, client = await self._sdk_client(name, endpoint.base_url)
         given = {key.lower() for key, _ in request.headers}
         headers: dict[str, Any] = dict(request.headers)
         headers.update({key: sdk.omit for key in _NOT_FROM_ENVIRONMENT if key not in given})
@@ -139,17 +141,13 @@ class ModelClients:
             )
         return self._http_client
 
-    def _sdk_client(self, name: str, base_url: str) -> tuple[Any, Any]:
+    async def _sdk_client(self, name: str, base_url: str) -> tuple[Any, Any]:
         """Return the SDK's module and its client for this address."""
-        make: Callable[..., Any]
-        if name == "openai":
-            import openai as sdk
-
-            make = sdk.AsyncOpenAI
-        else:
-            import anthropic as sdk  # type: ignore[no-redef]
-
-            make = sdk.AsyncAnthropic  # type: ignore[attr-defined]
+        if name not in self._sdks:
+            # It takes up to a second: not in the loop's thread, which keeps the claims meanwhile.
+            self._sdks[name] = await asyncio.to_thread(importlib.import_module, name)
+        sdk = self._sdks[name]
+        make: Callable[..., Any] = sdk.AsyncOpenAI if name == "openai" else sdk.AsyncAnthropic
         key = (name, base_url)
         if key not in self._clients:
             self._clients[key] = make(

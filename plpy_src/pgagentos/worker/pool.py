@@ -29,6 +29,7 @@ class Plan(NamedTuple):
         concurrency: most turns at a time.
         lease_seconds: for how long a claim holds without a word from its worker.
         poll_seconds: longest time between two looks at the queue when nothing wakes the worker.
+        grace_seconds: how long tool calls may take to end when the worker is told to stop.
         is_once: end when nothing is left to do.
     """
 
@@ -37,6 +38,7 @@ class Plan(NamedTuple):
     concurrency: int
     lease_seconds: float
     poll_seconds: float
+    grace_seconds: float
     is_once: bool
 
 
@@ -78,26 +80,31 @@ class Worker:
             psycopg.Error: the database refuses this worker, for example for want of a right.
         """
         tell = self._progress.tell
+        claiming = asyncio.create_task(self._claim())
         working: list[asyncio.Task[Any]] = [
-            asyncio.create_task(part)
-            for part in (
-                self._claim(),
-                self._listen(),
-                self._look_for_cancelled(),
-                self._keep_claims(),
-                self._stopping.wait(),
-            )
+            claiming,
+            *(
+                asyncio.create_task(part)
+                for part in (
+                    self._listen(),
+                    self._look_for_cancelled(),
+                    self._keep_claims(),
+                    self._stopping.wait(),
+                )
+            ),
         ]
         try:
             ended, _ = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
                 task.result()  # raises what it ended with
         finally:
+            claiming.cancel()
+            await asyncio.wait([claiming])
+            tell("stopping", turns=len(self._turns))
+            await self._let_all_go()  # what keeps the claims goes on meanwhile
             for task in working:
                 task.cancel()
             await asyncio.wait(working)
-            tell("stopping", turns=len(self._turns))
-            await self._let_all_go()
             await self._clients.close()
             await self._statements.close()
             await self._claims.close()
@@ -189,8 +196,13 @@ class Worker:
                             turn.let_go("cancelled")
 
     async def _let_all_go(self) -> None:
-        """Give all claims back, within a second."""
+        """Give all claims back: within a second, or when tool calls that are on their way end."""
         for turn in list(self._turns.values()):
             turn.let_go("stopping")
+        calling = [task for task, turn in self._turns.items() if turn.is_calling_tools]
+        if calling:
+            await asyncio.wait(calling, timeout=self._plan.grace_seconds)
+        for turn in list(self._turns.values()):
+            turn.cut_off()
         if self._turns:
             await asyncio.wait(list(self._turns), timeout=2 * STOP_SECONDS)

@@ -22,7 +22,7 @@ async def run_call(call: Mapping[str, Any], functions: Functions) -> Result:
     """Run one call.
 
     Args:
-        call: an element of ``pending``, with the status ``awaiting_result`` or ``approved``.
+        call: an element of ``pending``, with the status ``awaiting_result``.
         functions: of the file that ``--tools`` names.
 
     Returns:

@@ -69,6 +69,13 @@ class ClaimedTurn:
         self._holds_claim = True
         self._task: asyncio.Task[None] | None = None
         self._in_statement = 0
+        self._is_calling_tools = False
+        self._is_cut_off = False
+
+    @property
+    def is_calling_tools(self) -> bool:
+        """Whether tool calls are on their way, which had better end by themselves."""
+        return self._is_calling_tools
 
     @property
     def is_in_statement(self) -> bool:
@@ -81,9 +88,22 @@ class ClaimedTurn:
         return self._task
 
     def let_go(self, reason: Reason) -> None:
-        """Stop driving it: the model call or the tool call that is on its way is cancelled."""
-        if self._reason is None and self._task is not None:
+        """Stop driving it: a model call that is on its way is cancelled.
+
+        When the worker is only told to stop, tool calls go on until :meth:`cut_off`: of one that is
+        broken off it is not known whether it has taken effect.
+        """
+        if self._is_cut_off:
+            return
+        if self._reason is None or reason != "stopping":
             self._reason = reason
+        if reason != "stopping" or not self._is_calling_tools:
+            self.cut_off()
+
+    def cut_off(self) -> None:
+        """Cancel whatever is on its way, unless that was done before."""
+        if self._task is not None and not self._is_cut_off:
+            self._is_cut_off = True
             self._task.cancel()
 
     async def extend(self, connections: Connections, lease: str) -> None:
@@ -169,10 +189,12 @@ class ClaimedTurn:
 
     async def _run_calls(self, calls: list[Mapping[str, Any]]) -> State:
         """Run calls at the same time; the state after the last of them."""
+        self._is_calling_tools = True
         running = [asyncio.ensure_future(self._run_call(call)) for call in calls]
         try:
             recorded = await asyncio.gather(*running)
         finally:
+            self._is_calling_tools = False
             for task in running:
                 task.cancel()
         states = [state for state in recorded if state is not None]
@@ -190,26 +212,42 @@ class ClaimedTurn:
             call_id=call_id,
             idempotency_key=call["idempotency_key"],
         )
-        result: Result = await run_call(call, self._means.functions)
-        recorded = await self._send(
-            statements.RECORD_RESULT,
-            self.turn_id,
-            name,
-            dumps(result.value),
-            call_id,
-            self.fence,
-            result.is_error,
-        )
-        outcome = "tool failed" if result.is_error else "tool result"
+        if call["status"] == "in_database":
+            recorded = await self._send(
+                statements.RUN_CALL,
+                self.turn_id,
+                name,
+                dumps(call["arguments"]),
+                call_id,
+                self.fence,
+                is_sent_again=False,
+            )
+            is_error = recorded["status"] != "completed"
+        else:
+            result: Result = await run_call(call, self._means.functions)
+            recorded = await self._send(
+                statements.RECORD_RESULT,
+                self.turn_id,
+                name,
+                dumps(result.value),
+                call_id,
+                self.fence,
+                result.is_error,
+            )
+            is_error = result.is_error
+        outcome = "tool failed" if is_error else "tool result"
         tell(outcome, self.turn_id, tool=name, call_id=call_id)
         state: State | None = recorded.get("turn")
         return state
 
-    async def _send(self, statement: str, *parameters: Any) -> Any:
+    async def _send(self, statement: str, *parameters: Any, is_sent_again: bool = True) -> Any:
         """Send a statement whose effect must not stay unknown: a cancel lets it end first."""
         self._in_statement += 1
         try:
-            return await _to_its_end(self._means.connections.value(statement, *parameters))
+            sent = self._means.connections.value(
+                statement, *parameters, is_sent_again=is_sent_again
+            )
+            return await _to_its_end(sent)
         finally:
             self._in_statement -= 1
 
@@ -233,11 +271,14 @@ class ClaimedTurn:
                 statements.FAIL, self.turn_id, dumps(error), self.fence
             )
         except psycopg.Error as failure:
-            self._means.progress.tell("not given back", self.turn_id, error=first_line(failure))
+            if failure.sqlstate == CLAIM_LOST:
+                self._means.progress.tell("claim lost", self.turn_id, fence=self.fence)
+            else:
+                self._means.progress.tell("not given back", self.turn_id, error=first_line(failure))
 
 
 def _is_ours(call: Mapping[str, Any]) -> bool:
-    return call["status"] in ("awaiting_result", "approved")
+    return call["status"] in ("awaiting_result", "in_database")
 
 
 async def _to_its_end(statement: Awaitable[Any]) -> Any:

@@ -202,6 +202,17 @@ def test_who_pauses_goes_on_when_the_owner_says_so_and_not_before() -> None:
     loop.close_all()
 
 
+def test_who_has_had_its_time_lets_the_owner_speak_before_the_next() -> None:
+    loop, log = Loop(), list[str]()
+    for name in ("one", "two", "three"):
+        loop.add(pauses(log, name, times=2), name)
+    del log[:]
+    for _ in range(4):
+        loop.go_on(0.0)
+    assert log == ["one 1", "two 1", "three 1", "one closed"]
+    loop.close_all()
+
+
 def test_who_pauses_again_waits_for_the_next_word() -> None:
     loop, log = Loop(), list[str]()
     loop.add(pauses(log, "one", times=2), "one")

@@ -10,6 +10,7 @@ import pytest
 from pgagentos.errors import ProviderError
 from pgagentos.net.message import HttpResponse
 from pgagentos.providers import wire
+from pgagentos.providers.json_text import MAX_DEPTH
 
 DATE = "Mon, 23 Nov 2026 10:00:00 GMT"
 NOW = 1795428000.0  # the same moment
@@ -204,7 +205,20 @@ def test_the_vendor_decides_whether_a_retry_is_worth_it() -> None:
     assert raised_for(HttpResponse(500, {"x-should-retry": "maybe"})).is_retryable
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"[1]", b"7", b"[" * 100_000, b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"[1]",
+        b"7",
+        b"[" * 100_000,
+        b"\xff",
+        # Some versions of Python read this.
+        b'{"a":' * 3000 + b'"\\ud800"' + b"}" * 3000,
+    ],
+)
 def test_an_error_body_of_any_shape_is_read_as_nothing(body: bytes) -> None:
     assert wire.error_object(HttpResponse(500, {}, body)) == {}
 
@@ -280,7 +294,7 @@ def test_arguments_nested_deeper_than_the_database_reads_are_no_arguments() -> N
     def nested(depth: int) -> str:
         return '{"n":' + "[" * (depth - 1) + "]" * (depth - 1) + "}"
 
-    assert wire.parse_arguments(nested(wire.MAX_DEPTH)) is not None
-    assert wire.parse_arguments(nested(wire.MAX_DEPTH + 1)) is None
+    assert wire.parse_arguments(nested(MAX_DEPTH)) is not None
+    assert wire.parse_arguments(nested(MAX_DEPTH + 1)) is None
     flat = json.dumps({"n": [[]] * 1000, "text": "[{" * 1000 + '"'})
     assert wire.parse_arguments(flat) == json.loads(flat)
